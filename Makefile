@@ -1,0 +1,1 @@
+# See README.md; `make help` lists the targets.

@@ -1,0 +1,31 @@
+"""What the tables of all sources have in common."""
+
+from collections.abc import Mapping
+
+from bridge.codec.settings import EventSettings, JsonDecoding
+from bridge.ports import Site, Source
+from bridge.settings import Settings
+
+
+class SourceSettings(Settings):
+    """A table ``[sources.NAME]``; the name is the identity of the source."""
+
+    kind: str
+    """What the readings come from."""
+    decoder: JsonDecoding = JsonDecoding()
+    """How a frame is decoded."""
+    event: EventSettings
+    """How a reading becomes a CloudEvent."""
+
+    def build(self, name: str, site: Site) -> Source:
+        """The source that this table describes; does no I/O."""
+        raise NotImplementedError
+
+    @property
+    def peer(self) -> str:
+        """The peer for people: the port's path or the broker's URL, never a secret."""
+        raise NotImplementedError
+
+    def sample_captures(self) -> Mapping[str, str]:
+        """An example of what frames of this source give to templates, for the check of the templates."""
+        raise NotImplementedError
