@@ -1,0 +1,57 @@
+"""The composition root: the only module that knows both the configuration and the parts it describes."""
+
+from collections.abc import Iterator
+
+from bridge.clock import Clock, SystemClock
+from bridge.codec.minting import Minter, new_instance
+from bridge.config.model import Config
+from bridge.event import Event
+from bridge.ports import Site
+from bridge.run.bridge import Bridge, SinkPart, SourcePart
+from bridge.sources.settings import SourceSettings
+from bridge.spool.spool import Spool
+
+
+def assemble(config: Config, clock: Clock | None = None) -> Bridge:
+    """The bridge that ``config`` describes; nothing is opened or started yet."""
+    clock = clock or SystemClock()
+    site = Site(config.gateway.id, clock)
+    instance = new_instance()
+    sources = [
+        SourcePart(
+            name=name,
+            kind=settings.kind,
+            peer=settings.peer,
+            source=settings.build(name, site),
+            decoder=settings.decoder.build(),
+            minter=_minter(config, name, settings, instance),
+        )
+        for name, settings in config.sources.items()
+    ]
+    sinks = [SinkPart(name, settings.kind, settings.build(name, site)) for name, settings in config.sinks.items()]
+    return Bridge(
+        gateway=config.gateway.id,
+        spool=Spool(config.spool_dir, config.spool, clock),
+        sources=sources,
+        sinks=sinks,
+        clock=clock,
+        drain_timeout=config.bridge.drain_timeout,
+        max_payload=config.spool.max_record,
+    )
+
+
+def sample_events(config: Config) -> Iterator[tuple[str, Event]]:
+    """For every source an example of the event that its templates make, for people and for the judge in ``check``.
+
+    Raises:
+        ValueError: the templates of a source cannot make a legal event; the message says why.
+    """
+    instance = new_instance()
+    for name, settings in config.sources.items():
+        yield name, _minter(config, name, settings, instance).sample(settings.sample_captures())
+
+
+def _minter(config: Config, name: str, settings: SourceSettings, instance: str) -> Minter:
+    return Minter(
+        settings.event, prefix=config.gateway.source, name=name, gateway_id=config.gateway.id, instance=instance
+    )

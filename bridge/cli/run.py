@@ -1,0 +1,99 @@
+"""``edge-bridge run``: the daemon."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+from dataclasses import asdict
+from pathlib import Path
+
+from bridge.assemble import assemble
+from bridge.config.load import load
+from bridge.config.model import Config
+from bridge.errors import ConfigError, Problem
+from bridge.host import control, journal, systemd
+from bridge.run.bridge import Bridge
+
+log = logging.getLogger(__name__)
+
+STATUS_EVERY = 10.0
+"""Seconds between two updates of systemd's status line."""
+
+
+def command(args: argparse.Namespace) -> int:
+    """Runs the bridge until SIGTERM or SIGINT; returns the exit code 0 after an orderly stop."""
+    config = load(args.config)
+    refuse_emptiness(config, args.config)
+    with journal.configure(args.log_level or config.bridge.log_level):
+        asyncio.run(_serve(config))
+    return 0
+
+
+def refuse_emptiness(config: Config, path: Path) -> None:
+    """A bridge without a source or without a sink has nothing to do: says how to go on.
+
+    Raises:
+        ConfigError: one problem for each side that is missing.
+    """
+    missing = [
+        Problem(side, f"nothing is configured; add a table [{side}.NAME] to {path}, see: edge-bridge sample")
+        for side, tables in (("sources", config.sources), ("sinks", config.sinks))
+        if not tables
+    ]
+    if missing:
+        raise ConfigError(missing)
+
+
+async def _serve(config: Config) -> None:
+    stop = asyncio.Event()
+    _listen_for_signals(stop)
+    notifier = systemd.Notifier()
+    bridge = assemble(config)
+
+    async def status() -> object:
+        return asdict(await bridge.report())
+
+    async with contextlib.AsyncExitStack() as late:
+
+        def ready() -> None:
+            notifier.ready(bridge.summary())
+            late.push_async_callback(_cancel, asyncio.create_task(_speak(bridge, notifier, stop)))
+            late.push_async_callback(_cancel, asyncio.create_task(_answer(config, status)))
+
+        await bridge.run(stop, ready)
+
+
+async def _answer(config: Config, status: control.Verb) -> None:
+    async with control.ControlSocket(config.control_socket, {"status": status}):
+        await asyncio.Event().wait()
+
+
+async def _speak(bridge: Bridge, notifier: systemd.Notifier, stop: asyncio.Event) -> None:
+    """Feeds systemd's watchdog and its status line as long as the loop lives."""
+    watchdog = systemd.watchdog_interval()
+    pause = min(STATUS_EVERY, watchdog / 2 if watchdog else STATUS_EVERY)
+    while True:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause)
+            notifier.stopping()
+            break
+        notifier.watchdog()
+        notifier.status(bridge.summary())
+    while True:
+        await asyncio.sleep(pause)
+        notifier.watchdog()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+def _listen_for_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(
+        signal.SIGHUP, log.warning, "SIGHUP: the configuration is read at start only; restart to apply a change"
+    )
