@@ -92,8 +92,16 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 def _listen_for_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    asked = (signal.SIGTERM, signal.SIGINT)
+
+    def stop_once() -> None:
+        # Whoever asks a second time does not want to wait: that signal ends the process, which is safe.
+        stop.set()
+        for number in asked:
+            loop.remove_signal_handler(number)
+
+    for number in asked:
+        loop.add_signal_handler(number, stop_once)
     loop.add_signal_handler(
         signal.SIGHUP, log.warning, "SIGHUP: the configuration is read at start only; restart to apply a change"
     )
