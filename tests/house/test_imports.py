@@ -23,9 +23,10 @@ STRANGERS = {3, 4}
 LIBRARY_DOORS = {
     "aiomqtt": "bridge.mqtt_session",
     "paho": "bridge.mqtt_session",
-    "aio_pika": "bridge.sinks.amqp_exchange",
-    "aiormq": "bridge.sinks.amqp_exchange",
-    "pamqp": "bridge.sinks.amqp_exchange",
+    "aio_pika": "bridge.sinks.amqp_connection",
+    "aiormq": "bridge.sinks.amqp_connection",
+    "pamqp": "bridge.sinks.amqp_connection",
+    "yarl": "bridge.sinks.amqp_connection",
     "aiohttp": "bridge.sinks.http_endpoint",
     "serial": "bridge.sources.serial_port",
     "serial_asyncio_fast": "bridge.sources.serial_port",
