@@ -1,1 +1,1 @@
-"""To be written."""
+"""The command line: ``main`` reads the arguments, one module carries out each command."""

@@ -1,0 +1,163 @@
+"""Reads a configuration: every mistake is found and named at once."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from bridge.codec.minting import Minter
+from bridge.config import paths
+from bridge.config.files import Tree, dotted, files_of, read_all
+from bridge.config.kinds import kinds, settings_class
+from bridge.config.model import NAME, BridgeSettings, Config, GatewaySettings
+from bridge.config.problems import kind_of, problems, unknown_key
+from bridge.config.substitute import Substitution
+from bridge.errors import ConfigError, Problem
+from bridge.settings import Settings
+from bridge.sinks.settings import SinkSettings
+from bridge.sources.settings import SourceSettings
+from bridge.spool.settings import SpoolSettings
+
+T = TypeVar("T", bound=Settings)
+
+TABLES = ("gateway", "bridge", "spool", "sources", "sinks")
+
+
+def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration in ``path`` and in ``conf.d/*.toml`` beside it; what is not written has its default.
+
+    ``${NAME}`` in text is replaced from ``environ`` (default: the process's). ``CREDENTIALS_DIRECTORY``, which
+    systemd sets for the running service only, is assumed to be where systemd puts it, so that a check by hand
+    reads the same configuration. A configuration without sources or sinks is legal here.
+
+    Raises:
+        ConfigError: with every mistake at once.
+    """
+    environ = os.environ if environ is None else environ
+    path = path.absolute()
+    files = files_of(path)
+    tree, found = read_all(files)
+    if found:
+        # What is missing in a file that could not be read is no further mistake.
+        raise ConfigError(found)
+    substitution = Substitution({"CREDENTIALS_DIRECTORY": str(paths.SYSTEM_CREDENTIALS), **environ})
+    tree = substitution.tree(tree)
+    reader = _Reader(tree, substitution)
+    gateway = reader.table("gateway", GatewaySettings)
+    bridge = reader.table("bridge", BridgeSettings)
+    spool = reader.table("spool", SpoolSettings)
+    sources = reader.named("sources", SourceSettings)
+    sinks = reader.named("sinks", SinkSettings)
+    if gateway is not None:
+        reader.check_templates(gateway, sources)
+    reader.check_ports(sources)
+    reader.finish()
+    if gateway is None or bridge is None or spool is None:  # pragma: no cover - finish() raised
+        raise ConfigError(reader.problems)
+    return Config(
+        gateway=gateway,
+        bridge=bridge,
+        spool=spool,
+        state_dir=bridge.state_dir or paths.state_dir(path, environ),
+        runtime_dir=bridge.runtime_dir or paths.runtime_dir(path, environ),
+        sources=sources,
+        sinks=sinks,
+        files=files,
+    )
+
+
+class _Reader:
+    """Turns the tables of one tree into settings and collects what is wrong with them."""
+
+    def __init__(self, tree: Tree, substitution: Substitution) -> None:
+        self._tree = tree
+        self._substitution = substitution
+        self.problems: list[Problem] = []
+
+    def table(self, name: str, model: type[T]) -> T | None:
+        return self._validate(self._tree.get(name, {}), model, (name,))
+
+    def named(self, side: str, base: type[T]) -> dict[str, T]:
+        """The tables ``[side.NAME]``, each of the class that its kind asks for."""
+        tables = self._tree.get(side, {})
+        if not isinstance(tables, dict):
+            example = f"[{side}.NAME]"
+            self._complain((side,), f"must hold tables such as {example}, is {kind_of(tables)}")
+            return {}
+        built: dict[str, T] = {}
+        for name, table in tables.items():
+            settings = self._one(side, name, table, base)
+            if settings is not None:
+                built[name] = settings
+        return built
+
+    def check_templates(self, gateway: GatewaySettings, sources: Mapping[str, SourceSettings]) -> None:
+        """Complains about templates that no reading could make a legal event of."""
+        for name, settings in sources.items():
+            try:
+                Minter(settings.event, prefix=gateway.source, name=name, gateway_id=gateway.id, instance="check")
+            except ValueError as error:
+                self._complain(("sources", name, "event"), str(error))
+
+    def check_ports(self, sources: Mapping[str, SourceSettings]) -> None:
+        """Complains about a serial port that two sources would fight for."""
+        owners: dict[str, str] = {}
+        for name, settings in sources.items():
+            if settings.kind == "serial" and owners.setdefault(settings.peer, name) != name:
+                self._complain(
+                    ("sources", name, "port"), f"is the port of sources.{owners[settings.peer]} already"
+                )
+
+    def finish(self) -> None:
+        """Raises with everything that was found, if anything was."""
+        for key in self._tree:
+            if key not in TABLES:
+                self._complain((key,), unknown_key(key, TABLES))
+        unresolved = {problem.path for problem in self._substitution.problems}
+        # What could not be filled in is one mistake, whatever the empty text does to the rules.
+        self.problems = [problem for problem in self.problems if problem.path not in unresolved]
+        self.problems = [*self._substitution.problems, *self.problems]
+        if self.problems:
+            raise ConfigError(self.problems)
+
+    def _one(self, side: str, name: str, table: object, base: type[T]) -> T | None:
+        at = (side, name)
+        if not isinstance(table, dict):
+            self._complain(at, f"must be a table, [{side}.NAME] with its keys below, is {kind_of(table)}")
+            return None
+        if not NAME.match(name):
+            self._complain(
+                at,
+                "the name must be 1 to 63 lower-case letters, digits, "
+                '"-" and "_", starting with a letter or digit; it identifies the data on the disk',
+            )
+            return None
+        if "kind" not in table:
+            listed = ", ".join(f'"{kind}"' for kind in kinds(side))
+            self._complain((*at, "kind"), f"is missing; it must be one of {listed}")
+            return None
+        try:
+            model = settings_class(side, table["kind"], base, dotted(at))
+        except ConfigError as error:
+            self.problems += error.problems
+            return None
+        return self._validate(table, model, at)
+
+    def _validate(self, table: object, model: type[T], at: tuple[str, ...]) -> T | None:
+        if not isinstance(table, dict):
+            self._complain(at, f"must be a table, [{dotted(at)}], is {kind_of(table)}")
+            return None
+        try:
+            return model.model_validate(table)
+        except ValidationError as error:
+            self.problems += self._hidden(problems(error, model, table, at))
+            return None
+
+    def _hidden(self, found: Iterator[Problem]) -> Iterator[Problem]:
+        for problem in found:
+            yield Problem(problem.path, self._substitution.hide(problem.message))
+
+    def _complain(self, at: tuple[str, ...], message: str) -> None:
+        self.problems.append(Problem(dotted(at), message))
