@@ -1,7 +1,7 @@
 """Readings become events: attributes are rendered, checked and fixed for ever.
 
-The hot path does as little as it can: constants are checked once, what templates render to is checked once
-per distinct set of attributes, and the event is built by position.
+The hot path does as little as it can: what templates make of the values that a reading gives them is rendered
+and checked once and then remembered, and the event is built by position.
 """
 
 import json
@@ -16,17 +16,18 @@ from urllib.parse import quote
 
 from bridge.clock import Moment
 from bridge.codec.settings import EventSettings, specimen
-from bridge.codec.template import Template
+from bridge.codec.template import Template, value_of
 from bridge.errors import DecodeError
 from bridge.event import Event, timestamp, violations
 from bridge.ports import Frame, Reading
+
+KNOWN = 1024
+"""How many distinct sets of values a minter remembers: one for each device behind its source, as a rule."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"  # base32hex (RFC 4648, section 7): sorts as the number does
 _NO_FIELDS: Mapping[str, object] = MappingProxyType({})
 _SAMPLE_MOMENT = Moment(wall_ns=1_767_268_800_000_000_000, boot_ns=0, synchronised=True)
-
-_Extensions = tuple[tuple[str, str], ...]
 
 
 def new_instance() -> str:
@@ -63,24 +64,19 @@ class Minter:
         self._count = count(1)
         self._own: Mapping[str, object] = {"source": name, "gateway": gateway_id}
         self._source_prefix = "" if _is_absolute(settings.source) else prefix.rstrip("/") + "/"
-        templates: dict[str, Template] = {"type": Template(settings.type)}
-        if settings.source is not None:
-            templates["source"] = Template(settings.source)
-        if settings.subject is not None:
-            templates["subject"] = Template(settings.subject)
-        if settings.dataschema is not None:
-            templates["dataschema"] = Template(settings.dataschema)
-        self._core = frozenset(templates)
-        templates.update({extension: Template(text) for extension, text in settings.extensions.items()})
-        self._names = frozenset[str]().union(*(template.names for template in templates.values()))
-        self._values = {attribute: specimen(template) for attribute, template in templates.items()}
-        self._values["source"] = self._source_prefix + self._values.get("source", encoded)
-        self._extension_names = tuple(settings.extensions)
-        self._rendered = tuple(
-            (attribute, template) for attribute, template in templates.items() if template.constant is None
-        )
-        self._check(templates)
-        self._fixed = None if self._rendered else self._arranged(self._values)
+        texts = {
+            "source": settings.source,
+            "type": settings.type,
+            "subject": settings.subject,
+            "dataschema": settings.dataschema,
+            **settings.extensions,
+        }
+        self._templates = {name: Template(text) for name, text in texts.items() if text is not None}
+        self._templates.setdefault("source", Template(encoded))
+        self._names = tuple(sorted(frozenset[str]().union(*(each.names for each in self._templates.values()))))
+        self._extensions = tuple(settings.extensions)
+        self._known = lru_cache(maxsize=KNOWN)(self._checked)
+        self._check_constants()
 
     def mint(self, frame: Frame, reading: Reading, number: Callable[[str], int | None]) -> Event:
         """The event for one reading.
@@ -91,10 +87,13 @@ class Minter:
         Raises:
             DecodeError: an attribute has no value or an illegal one; the message names it and says why.
         """
-        source, type_, subject, dataschema, extensions = self._fixed or self._render(frame, reading)
-        broken = _broken(source, type_, subject, dataschema, reading.contenttype, extensions)
-        if broken is not None:
-            raise DecodeError(broken)
+        lookups = (frame.captures, self._own, reading.fields or _NO_FIELDS)
+        try:
+            values = tuple([value_of(name, lookups) for name in self._names])
+        except DecodeError:
+            self._render(lookups)  # raises again, and names the attribute
+            raise
+        source, type_, subject, dataschema, extensions = self._known(values, reading.contenttype)
         when = timestamp(frame.received.wall_ns)
         sequence = number(source)
         extensions = (
@@ -131,55 +130,55 @@ class Minter:
         except DecodeError as error:
             raise ValueError(str(error)) from error
 
-    def _render(self, frame: Frame, reading: Reading) -> "_Attributes":
-        fields = reading.fields or _NO_FIELDS
-        values = self._values.copy()
-        for attribute, template in self._rendered:
+    def _checked(self, values: tuple[str, ...], contenttype: str) -> "_Attributes":
+        attributes = self._arranged(self._render((dict(zip(self._names, values, strict=True)),)))
+        _raise_for(attributes, contenttype)
+        return attributes
+
+    def _render(self, lookups: tuple[Mapping[str, object], ...]) -> Mapping[str, str]:
+        rendered = {}
+        for attribute, template in self._templates.items():
             try:
-                if attribute == "source":
-                    text = template.render(frame.captures, self._own, fields, quote=_quoted)
-                    values["source"] = self._source_prefix + text
-                else:
-                    values[attribute] = template.render(frame.captures, self._own, fields)
+                rendered[attribute] = template.render(*lookups, quote=_quoted if attribute == "source" else None)
             except DecodeError as error:
                 raise DecodeError(f"{attribute}: {error}") from error
-        return self._arranged(values)
+        return rendered
 
-    def _arranged(self, values: Mapping[str, str]) -> "_Attributes":
-        extensions = tuple([(name, values[name]) for name in self._extension_names])
-        return values["source"], values["type"], values.get("subject"), values.get("dataschema"), extensions
+    def _arranged(self, rendered: Mapping[str, str]) -> "_Attributes":
+        return (
+            self._source_prefix + rendered["source"],
+            rendered["type"],
+            rendered.get("subject"),
+            rendered.get("dataschema"),
+            tuple([(name, rendered[name]) for name in self._extensions]),
+        )
 
-    def _check(self, templates: Mapping[str, Template]) -> None:
-        source, type_, subject, dataschema, extensions = self._arranged(self._values)
-        if "dataschema" in templates and not templates["dataschema"].head:
-            dataschema = None  # its scheme comes with the reading
-        broken = _broken(source, type_, subject, dataschema, None, extensions)
-        if broken is not None:
-            raise ValueError(broken)
+    def _check_constants(self) -> None:
+        rendered = {name: specimen(template) for name, template in self._templates.items()}
+        if "dataschema" in rendered and not self._templates["dataschema"].head:
+            del rendered["dataschema"]  # its scheme comes with the reading
+        try:
+            _raise_for(self._arranged(rendered), None)
+        except DecodeError as error:
+            raise ValueError(str(error)) from error
 
 
-_Attributes = tuple[str, str, str | None, str | None, _Extensions]
+_Attributes = tuple[str, str, str | None, str | None, tuple[tuple[str, str], ...]]
+
+
+def _raise_for(attributes: _Attributes, contenttype: str | None) -> None:
+    """Names every rule that they break; an event's id and times are legal by construction."""
+    source, type_, subject, dataschema, extensions = attributes
+    event = Event("x", source, type_, None, subject, contenttype, dataschema, extensions)
+    broken = "; ".join(violations(event))
+    if broken:
+        raise DecodeError(broken)
 
 
 def _is_absolute(source: str | None) -> bool:
     return source is not None and _SCHEME.match(Template(source).head) is not None
 
 
-@lru_cache(maxsize=4096)
-def _broken(
-    source: str,
-    type_: str,
-    subject: str | None,
-    dataschema: str | None,
-    contenttype: str | None,
-    extensions: _Extensions,
-) -> str | None:
-    """Every rule that these attributes break, or None; an event's id and times are legal by construction."""
-    event = Event("x", source, type_, None, subject, contenttype, dataschema, extensions)
-    return "; ".join(violations(event)) or None
-
-
-@lru_cache(maxsize=4096)
 def _quoted(name: str, value: str) -> str:
     if not value:
         raise DecodeError(f"the value for {{{name}}} is empty, so it tells no device from another")

@@ -58,12 +58,12 @@ class Template:
             return self.constant
         if quote is None:
             if self._only is not None:
-                return _value(self._only, lookups)
+                return value_of(self._only, lookups)
             return "".join(
-                [_value(part, lookups) if index & 1 else part for index, part in enumerate(self._parts)]
+                [value_of(part, lookups) if index & 1 else part for index, part in enumerate(self._parts)]
             )
         return "".join(
-            [quote(part, _value(part, lookups)) if index & 1 else part for index, part in enumerate(self._parts)]
+            [quote(part, value_of(part, lookups)) if index & 1 else part for index, part in enumerate(self._parts)]
         )
 
 
@@ -103,7 +103,12 @@ def _checked_name(name: str, position: int) -> str:
     return name
 
 
-def _value(name: str, lookups: tuple[Mapping[str, object], ...]) -> str:
+def value_of(name: str, lookups: tuple[Mapping[str, object], ...]) -> str:
+    """What a template writes for ``{name}``, from the first lookup that has it; see :meth:`Template.render`.
+
+    Raises:
+        DecodeError: there is no value, or one that is no text, number or boolean.
+    """
     for lookup in lookups:
         value = lookup.get(name, _MISSING)
         if value is not _MISSING:
@@ -126,8 +131,6 @@ def _within(path: str, lookup: Mapping[str, object]) -> object:
 
 
 def _written(name: str, value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return json.dumps(value)
     kind = {type(None): "null", float: "too large a number", dict: "an object", list: "an array"}.get(type(value))

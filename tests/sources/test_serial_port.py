@@ -276,8 +276,11 @@ async def test_cancelled_while_the_port_is_being_opened_it_closes_it_later(
     opened, go_on = threading.Event(), threading.Event()
     really_open = serial.Serial.open
 
+    ports = []
+
     def slow_open(port: serial.Serial) -> None:
         really_open(port)
+        ports.append(port)  # or the interpreter's own tidying would close it
         opened.set()
         go_on.wait(20)
 
