@@ -249,6 +249,12 @@ class Daemon:
             raise AssertionError(f"the daemon {state}:\n" + "\n".join(self.lines[-60:]))
 
 
+def all_up(report: BridgeReport) -> bool:
+    """Whether every peer is there."""
+    parts: tuple[SourceReport | SinkReport, ...] = (*report.sources, *report.sinks)
+    return all(part.state == "up" for part in parts)
+
+
 def cpu_seconds(pid: int) -> float:
     """CPU time of a process, all threads, user and system; in steps of 10 ms."""
     # proc(5): utime and stime are fields 14 and 15; the name in field 2 may hold spaces.

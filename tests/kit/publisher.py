@@ -83,7 +83,7 @@ class Publisher:
             if room > 0 and self._connected:
                 self._send(room)
             if allowed < until and self._connected:
-                await asyncio.sleep(_POLL / 5)
+                await asyncio.sleep(min(0.01, 1 / (rate or 1.0)))
             else:
                 await self._progress()
         while self._in_flight:
