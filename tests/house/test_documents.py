@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import bridge
+from bridge.cli.main import EXIT_CODES
 from bridge.config.load import load
 from bridge.errors import ConfigError
 from tests.house.tree import ROOT, texts, write
@@ -105,3 +106,9 @@ def test_typed_commands_are_found_in_blocks_and_in_inline_code(tmp_path: Path) -
 
 def test_the_changelog_knows_the_version() -> None:
     assert f"## [{bridge.__version__}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_knows_every_exit_code() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## Exit codes")[1].split("\n## ")[0]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)} == set(EXIT_CODES)

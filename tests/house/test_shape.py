@@ -12,7 +12,7 @@ MAX_FUNCTION = 60
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "misc", "constants"}
 
 BROAD_ALLOWED = {
-    "bridge.spool.committer": "whoever waits for a writer that has ended must be told; the error is raised at close",
+    "bridge.spool.committer": "whoever waits for the writer must be told that it ended; close raises the error",
 }
 """Modules that may catch everything, each with its reason."""
 
