@@ -6,6 +6,7 @@ out with the next call.
 """
 
 import os
+import socket
 import time
 import unicodedata
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ class Notifier:
     """Tells systemd how the service is; connects with the first message."""
 
     def __init__(self) -> None:
-        self._library: sdnotify.SystemdNotifier | None = None
+        self._library: _Library | None = None
         self._owed = ""
 
     def ready(self, status: str = "") -> None:
@@ -79,18 +80,35 @@ class Notifier:
             return
         self._owed = ""
 
-    def _connected(self) -> sdnotify.SystemdNotifier:
+    def _connected(self) -> "_Library":
         if self._library is None:
-            # With debug the library raises instead of losing messages in silence.
-            self._library = sdnotify.SystemdNotifier(debug=True)
-            # As it comes it would wait for a systemd that does not read.
-            self._library.socket.setblocking(False)
+            self._library = _Library(_connect(os.environ["NOTIFY_SOCKET"]))
         return self._library
 
     def _let_go(self) -> None:
         if self._library is not None:
             self._library.socket.close()
             self._library = None
+
+
+class _Library(sdnotify.SystemdNotifier):  # type: ignore[misc]
+    """The library on a connection of ours: its own would wait for a systemd that does not read."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        # With debug it raises instead of losing messages in silence.
+        self.debug = True
+        self.socket = connection
+
+
+def _connect(address: str) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        connection.setblocking(False)
+        connection.connect("\0" + address[1:] if address.startswith("@") else address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _status(text: str) -> str:
