@@ -124,6 +124,15 @@ async def test_a_cut_breaks_the_connections_that_are_open() -> None:
         writer.close()
 
 
+async def test_a_cut_leaves_a_request_taken_and_unanswered() -> None:
+    async with Receiver() as receiver:
+        cut = asyncio.create_task(receiver.cut())
+        await asyncio.sleep(0)
+        assert await post(receiver, event("a", 1)) == b""
+        await cut
+        assert receiver.tally.readings == 1
+
+
 def test_the_same_event_twice_is_a_repetition_and_no_second_reading() -> None:
     counted = tally(event("a", 1), event("a", 1), event("b", 2))
     assert (counted.readings, counted.repeated, counted.renamed, counted.changed) == (2, 1, 0, 0)

@@ -5,6 +5,7 @@ and no more.
 """
 
 import asyncio
+import contextlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from typing import Self
 
 MAX_BODY = 1 << 20
 LOOPBACK = "127.0.0.1"
+ONE_MORE = 0.5
+"""Seconds that a cut waits for a request to leave unanswered."""
 
 
 class Tally:
@@ -67,6 +70,8 @@ class Receiver:
         self._connections: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._port = 0
+        self._cutting = False
+        self._unanswered = asyncio.Event()
         self.tally = Tally()
 
     @property
@@ -88,7 +93,9 @@ class Receiver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Closes the port and every connection."""
-        await self.cut()
+        self._close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def restore(self) -> None:
         """Opens the port, the same one as before.
@@ -100,14 +107,25 @@ class Receiver:
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
-        """Closes the port and breaks every connection, also between a request and its answer."""
+        """Closes the port and breaks every connection; if a request comes now, between it and its answer.
+
+        That is the moment which makes duplicates: the receiver has the event, the sender cannot know it.
+        """
+        self._cutting = True
+        self._unanswered.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._unanswered.wait(), ONE_MORE)
+        self._close()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._cutting = False
+
+    def _close(self) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
         for connection in self._connections:
             connection.transport.abort()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -137,6 +155,9 @@ class Receiver:
                 self.tally.add(body)
             except ValueError:
                 status = "400 Bad Request"
+        if self._cutting:
+            self._unanswered.set()
+            return False
         writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
         await writer.drain()
         return True

@@ -90,7 +90,7 @@ class LiveScreen:
         self._out = out
         self._began = time.monotonic()
         self._drawn = 0
-        self._peak = 1
+        self._scale = 1000
         self._facts: Facts | None = None
         self._colours = "NO_COLOR" not in os.environ
 
@@ -104,7 +104,7 @@ class LiveScreen:
     def show(self, facts: Facts) -> None:
         """Draws the figures anew."""
         self._facts = facts
-        self._peak = max(self._peak, facts.waiting or 0)
+        self._scale = max(self._scale, facts.waiting or 0)
         self._wipe()
         self._draw()
 
@@ -132,7 +132,7 @@ class LiveScreen:
         serial = "━━━▶" if facts.port_open else "━ ✗ "
         uplink = "━━━▶" if facts.uplink else "━ ✗ "
         waiting = facts.waiting or 0
-        bar = "█" * round(BAR * waiting / self._peak)
+        bar = "█" * round(BAR * waiting / self._scale)
         return [
             f"   device {serial} bridge ({facts.daemon}) {uplink} receiver",
             f"   sent      {facts.sent:>9,}",

@@ -212,7 +212,7 @@ async def _story(stage: Stage, screen: Screen, pace: Pace) -> Outcome:
     screen.announce("Readings flow.")
     await asyncio.sleep(pace.calm)
 
-    screen.announce("The uplink is cut. The daemon goes on storing.")
+    screen.announce("The uplink is cut, between a request and its answer. The daemon goes on storing.")
     cut_at = time.monotonic()
     await receiver.cut()
     await asyncio.sleep(pace.outage)
@@ -249,7 +249,7 @@ def summary(outcome: Outcome) -> Sequence[str]:
         ("sent by the device", outcome.sent, ""),
         ("received", tally.readings, ""),
         ("missing", outcome.missing, ""),
-        ("received again", tally.repeated, "same source and id, same bytes: to be dropped by these two"),
+        ("received again", tally.repeated, "same source, id and bytes: easily dropped"),
         ("changed on a retry", tally.changed + tally.renamed, ""),
         ("largest backlog", outcome.largest_backlog, "events on disk"),
     ]
@@ -259,13 +259,15 @@ def summary(outcome: Outcome) -> Sequence[str]:
     if outcome.good:
         lines += [
             "",
-            f"   Every reading that the device handed over arrived. The uplink was away for {outcome.away:.0f} s,",
-            f"   and the daemon was killed with kill -9 while {outcome.at_kill:,} readings waited on disk.",
+            "   Every reading that the device handed over arrived. The uplink was away for",
+            f"   {outcome.away:.0f} s, and kill -9 hit the daemon while {outcome.at_kill:,} readings waited on disk.",
         ]
     else:
         lines += ["", "   THIS IS NOT AS PROMISED. Please report it, with the lines above."]
     lines += [
-        "   Not shown: what a device says while no one has its port open. A serial line cannot repeat it; this",
-        "   device had flow control and held its readings meanwhile.",
+        "",
+        "   Not shown: what a device says while its port is closed. A serial line cannot",
+        "   repeat it; this device has flow control and held its readings meanwhile.",
+        "   A kill -9 is not a power cut; `make test-crash` plays thousands of those.",
     ]
     return lines
