@@ -260,7 +260,7 @@ def summary(outcome: Outcome) -> Sequence[str]:
         lines += [
             "",
             "   Every reading that the device handed over arrived. The uplink was away for",
-            f"   {outcome.away:.0f} s, and kill -9 hit the daemon while {outcome.at_kill:,} readings waited on disk.",
+            f"   {outcome.away:.0f} s, and kill -9 came while {outcome.at_kill:,} readings waited on disk.",
         ]
     else:
         lines += ["", "   THIS IS NOT AS PROMISED. Please report it, with the lines above."]
