@@ -31,7 +31,7 @@ from pamqp.header import ContentHeader
 from yarl import URL
 
 from bridge.errors import Paused, Unavailable
-from bridge.tls import explain
+from bridge.tls import TlsSettings, explain, is_lasting
 
 # The library logs every failed attempt as an error, with a traceback; what it raises is told once, by us.
 for _name in ("aiormq", "aio_pika"):
@@ -52,6 +52,7 @@ class Login:
     Attributes:
         heartbeat: seconds.
         connection_name: what the broker's management shows.
+        tls: names the files when TLS fails.
     """
 
     host: str
@@ -61,6 +62,7 @@ class Login:
     password: str | None = field(repr=False)
     heartbeat: int
     connection_name: str
+    tls: TlsSettings | None = None
 
     def url(self, scheme: str) -> URL:
         """The library's URL; it carries the password, so it is never logged."""
@@ -96,13 +98,15 @@ class ConfirmChannel(Channel):
     Attributes:
         listener: who hears of confirms and returns, or None.
         broken: why the channel is closed, or None.
+        login: what the connection was made with.
         frame_max: the most bytes of one frame.
     """
 
-    def __init__(self, connection: AbstractConnection, number: int) -> None:
+    def __init__(self, connection: AbstractConnection, number: int, login: Login) -> None:
         # No bound for frames that arrive: there are no more of them than messages in the window.
         super().__init__(connection, number, publisher_confirms=True, frame_buffer=0)
         self.frame_max = min(connection.connection_tune.frame_max or _LARGEST_FRAME, _LARGEST_FRAME)
+        self.login = login
         self.broken: BaseException | None = None
         self.listener: Listener | None = None
         self.closing.add_done_callback(self._on_closed)
@@ -164,22 +168,27 @@ async def channel_to(
     link = _Link(login.url("amqp" if context is None else "amqps"), door)
     try:
         try:
-            channel = await _finish(_enter(link, exchange), seconds)
+            channel = await _finish(_enter(link, login, exchange), seconds)
         except TimeoutError as error:
             raise Unavailable(f"no answer within {seconds:g} s of connecting") from error
         except (OSError, amqp.AMQPError, amqp.ChannelInvalidStateError) as error:
-            raise peer_error(error, login.username) from error
+            trouble = peer_error(error, login)
+            if context is not None and isinstance(trouble, Unavailable) and _hung_up(error):
+                # TLS 1.3: what the broker thinks of our certificate comes after the handshake, and a reset
+                # overtakes its alert.
+                trouble = Unavailable(f"{trouble.why}; perhaps it wants another client certificate (tls.cert)")
+            raise trouble from error
         yield channel
     finally:
         await _leave(link, door)
 
 
-def peer_error(error: BaseException, username: str | None) -> Unavailable | Paused:
+def peer_error(error: BaseException, login: Login) -> Unavailable | Paused:
     """What an error of the library, or of the network below it, asks for; the message does not name the peer."""
-    tls = explain(error) or (error.__cause__ and explain(error.__cause__))
+    tls = explain(error, login.tls)
     if tls:
-        return Paused(tls)
-    who = "the client certificate" if username is None else f"user {username!r}"
+        return Paused(tls) if is_lasting(error) else Unavailable(tls)
+    who = "the client certificate" if login.username is None else f"user {login.username!r}"
     match error:
         case amqp.ProbableAuthenticationError():
             return Paused(f"the broker refuses the login of {who}; check the user, its password, and its access")
@@ -240,12 +249,12 @@ class _Link(aio_pika.Connection):
         self.kwargs["transport_factory"] = door
 
 
-async def _enter(link: _Link, exchange: str) -> ConfirmChannel:
+async def _enter(link: _Link, login: Login, exchange: str) -> ConfirmChannel:
     await link.connect()
     if link.transport is None:
         raise amqp.ConnectionClosed(0, "closed while connecting")
     connection = link.transport.connection
-    channel = ConfirmChannel(connection, 1)
+    channel = ConfirmChannel(connection, 1, login)
     connection.channels[1] = channel
     await channel.open()
     if exchange:
@@ -292,9 +301,17 @@ def _watched(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
     return task
 
 
+def _hung_up(error: BaseException) -> bool:
+    return isinstance(error.__cause__, ConnectionResetError | asyncio.IncompleteReadError)
+
+
 def _words(error: BaseException) -> str:
     """What happened, for people."""
-    if isinstance(error, OSError) and not isinstance(error, socket.gaierror) and error.errno:
+    if isinstance(error, amqp.AMQPConnectionError) and isinstance(error.__cause__, OSError):
+        return _words(error.__cause__)
+    if isinstance(error.__cause__, asyncio.IncompleteReadError):
+        return "the broker closed the connection without a word"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, amqp.AMQPError | socket.gaierror):
         return os.strerror(error.errno)
     if isinstance(error, asyncio.CancelledError):
         return "the connection broke: nothing was heard from the broker"

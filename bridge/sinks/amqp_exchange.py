@@ -58,7 +58,7 @@ class AmqpSettings(SinkSettings):
     password_file: Path | None = None
     """File that holds the password; needed with auth = "plain"."""
     auth: Literal["plain", "external"] = "plain"
-    """"plain": username and password. "external": the client certificate in tls.cert and tls.key."""
+    """"plain": username and password. "external": the client certificate tls.cert."""
     exchange: str = Field(max_length=255)
     """Name of the exchange, which must exist; "" is the default exchange (routing_key is then the queue)."""
     routing_key: str = Field(default="{type}", max_length=1024)
@@ -112,8 +112,8 @@ class AmqpSettings(SinkSettings):
         if self.auth == "external":
             if self.username is not None or self.password_file is not None:
                 raise ValueError('auth = "external" takes no username and no password_file')
-            if not self.secure or self.tls is None or self.tls.cert is None or self.tls.key is None:
-                raise ValueError('auth = "external" needs an amqps url, tls.cert and tls.key')
+            if not self.secure or self.tls is None or self.tls.cert is None:
+                raise ValueError('auth = "external" needs an amqps url and tls.cert')
         return self
 
     @property
@@ -180,6 +180,7 @@ class AmqpSink:
             password=password,
             heartbeat=round(settings.heartbeat),
             connection_name=self._connection_name,
+            tls=settings.tls,
         )
 
     def _warn_of_plain_text(self, host: str) -> None:
@@ -220,13 +221,13 @@ class AmqpDelivery:
         position = 0
         while position < len(sending.batch):
             window = self._settings.window if self._proven else 1
-            room = window - sending.confirms.outstanding
-            if room < min(_CHUNK_EVENTS, window):
-                # A chunk at a time: one write to the socket for many messages.
-                await self._answers(sending, down_to=max(0, window - _CHUNK_EVENTS))
+            # A chunk at a time: one write to the socket for many messages.
+            chunk = min(_CHUNK_EVENTS, window, len(sending.batch) - position)
+            if window - sending.confirms.outstanding < chunk:
+                await self._answers(sending, down_to=window - chunk)
                 self._proven = self._proven or sending.confirms.answered > 0
                 continue
-            frames, sent, position = self._encode(sending, position, min(room, _CHUNK_EVENTS))
+            frames, sent, position = self._encode(sending, position, chunk)
             if sent:
                 sending.confirms.sent(sent)
                 await self._channel.write(frames, len(sent))
@@ -293,7 +294,7 @@ class AmqpDelivery:
     def _broken(self, error: BaseException, sending: "_Round") -> PeerError:
         limit = too_large(error)
         if limit is None:
-            return peer_error(error, self._settings.username)
+            return peer_error(error, self._channel.login)
         for index in sending.confirms.open():
             size = len(self._message(sending.batch[index]).body)
             if size > limit:
@@ -314,7 +315,7 @@ class AmqpDelivery:
         if returned:
             key = self._routing_key(sending.batch[returned[0]])
             why = (
-                f"{len(returned)} messages reached no queue, the latest batch's first has routing key {key!r}: "
+                f"{len(returned)} messages reached no queue, the first with routing key {key!r}: "
                 f"bind a queue to exchange {self._settings.exchange!r} for it"
             )
             raise self._accounted(Paused(why), sending)
