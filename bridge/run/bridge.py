@@ -20,6 +20,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bridge import __version__
 from bridge.clock import Clock
@@ -199,8 +200,7 @@ class Bridge:
         async with asyncio.TaskGroup() as inbound:
             readers = [
                 inbound.create_task(
-                    keep(part.health, lambda part=part: part.part.source.run(part.intake)),  # type: ignore[misc]
-                    name=part.health.label,
+                    keep(part.health, partial(part.part.source.run, part.intake)), name=part.health.label
                 )
                 for part in self._sources
             ]
