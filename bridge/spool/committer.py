@@ -92,7 +92,6 @@ class Committer:
         limits: Limits,
         clock: Clock,
         offset: Offset,
-        retry: Callable[[], Iterator[float]] = delays,
     ) -> None:
         self._name = name
         self._shelf = shelf
@@ -104,7 +103,6 @@ class Committer:
         self._doomed: list[Segment] = []
         self._untrimmed: tuple[Segment, int] | None = None
         self._prepared_for: Segment | None = None
-        self._retry = retry
         self._pending: deque[Pending] = deque()
         self._pending_bytes = 0
         self._room = asyncio.Event()
@@ -118,6 +116,7 @@ class Committer:
         self._down_since: float | None = None
         self._hush = Hush()
         self._ended = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self.next = offset
         self.writable = True
@@ -128,6 +127,7 @@ class Committer:
 
     def start(self, trouble: OSError | None = None) -> None:
         """Begins to work; with ``trouble``, by finding out whether the disk can be written after all."""
+        self._loop = asyncio.get_running_loop()
         if trouble is not None:
             self._failed(trouble)
             self._flush()
@@ -164,8 +164,8 @@ class Committer:
                 self._flush()
                 return
         if self._flush_timer is None and not self._flush_wanted:
-            loop = asyncio.get_running_loop()
-            self._flush_timer = loop.call_later(self._limits.cursor_interval, self._flush)
+            assert self._loop is not None  # noqa: S101 - start() was called
+            self._flush_timer = self._loop.call_later(self._limits.cursor_interval, self._flush)
 
     async def close(self) -> None:
         """Writes what waits, the cursors and the seal. What the disk refuses is given up, with an error."""
@@ -251,7 +251,7 @@ class Committer:
                 self._failed(error)
                 if self._stop.is_set():
                     return False
-                waits = waits or self._retry()
+                waits = waits or delays()
                 # A new attempt is a new file; the first may help at once.
                 if not first_failure:
                     await self._pause(next(waits))
