@@ -45,7 +45,7 @@ def untested(root: Path) -> list[str]:
         if module.is_package or name in WITHOUT_TEST or parts[-1] == "settings":
             continue
         mirrors = [root.joinpath("tests", *parts[:-1], f"test_{parts[-1]}.py")]
-        if len(parts) > 2:
+        if len(parts) > 1:
             mirrors.append(root.joinpath("tests", *parts[:-2], f"test_{parts[-2]}.py"))
         if not any(mirror.exists() for mirror in mirrors):
             found.append(f"{name} has no {mirrors[0].relative_to(root)}")
