@@ -43,6 +43,7 @@ bench: programs .venv/tests.stamp  ## events per second and CPU per event, besid
 
 sample: .venv/runtime.stamp  ## write the sample configuration, its reference and its schema anew
 	$(BIN)/edge-bridge sample > config/edge-bridge.toml
+	$(BIN)/edge-bridge reference > docs/configuration.md
 	$(BIN)/edge-bridge schema > config/edge-bridge.schema.json
 
 requirements: .venv/tools.stamp  ## pin the newest allowed version of every dependency, with its hashes
