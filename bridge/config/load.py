@@ -53,6 +53,7 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     if gateway is not None:
         reader.check_templates(gateway, sources)
     reader.check_ports(sources)
+    reader.check_sessions(sources)
     reader.finish()
     if gateway is None or bridge is None or spool is None:  # pragma: no cover - finish() raised
         raise ConfigError(reader.problems)
@@ -109,6 +110,17 @@ class _Reader:
                 self._complain(
                     ("sources", name, "port"), f"is the port of sources.{owners[settings.peer]} already"
                 )
+
+    def check_sessions(self, sources: Mapping[str, SourceSettings]) -> None:
+        """Complains about an MQTT session that two sources would take from each other, over and over."""
+        owners: dict[tuple[str, str], str] = {}
+        for name, settings in sources.items():
+            session = getattr(settings, "client_id", None)
+            if session is None:
+                continue
+            owner = owners.setdefault((settings.peer, session), name)
+            if owner != name:
+                self._complain(("sources", name, "client_id"), f"is that of sources.{owner} at the same broker")
 
     def finish(self) -> None:
         """Raises with everything that was found, if anything was."""

@@ -32,32 +32,37 @@ TITLES = {"sources": "Where readings come from", "sinks": "Where events go"}
 
 def reference() -> str:
     """The text of ``docs/configuration.md``."""
+    inner: dict[type[BaseModel], str] = {}
     parts = [HEAD]
     for name, model in TABLES.items():
-        parts += [f"## `[{name}]`\n", *_table(name, model, 3)]
+        parts += [f"## `[{name}]`\n", *_table(model, inner)]
     for side, title in TITLES.items():
         parts.append(f"## `[{side}.NAME]`: {title[0].lower()}{title[1:]}\n")
         for kind, model in kinds_of(side).items():
-            parts += [f'### `kind = "{kind}"`\n', *_table(f"{side}.NAME", model, 4)]
+            parts += [f'### `kind = "{kind}"`\n', *_table(model, inner)]
+    parts.append("## Tables within tables\n")
+    described: set[type[BaseModel]] = set()
+    while rest := [table for table in inner if table not in described]:
+        described.add(rest[0])
+        word = kind_name(rest[0])
+        title = f"`{inner[rest[0]]}`" + (f' with `kind = "{word}"`' if word else "")
+        parts += [f"### {title}\n", *_table(rest[0], inner)]
     return "\n".join(parts)
 
 
-def _table(name: str, model: type[BaseModel], level: int) -> Iterator[str]:
+def _table(model: type[BaseModel], inner: dict[type[BaseModel], str]) -> Iterator[str]:
+    """The description of one table; the tables that may stand in it are noted in ``inner``."""
     yield summary(model) + "\n"
     found = options(model)
     if found:
-        yield "| Key | Takes | Default | Meaning |\n| --- | --- | --- | --- |"
-        yield "\n".join(_row(name, option) for option in found) + "\n"
+        rows = [_row(option) for option in found]
+        yield "\n".join(["| Key | Takes | Default | Meaning |", "| --- | --- | --- | --- |", *rows]) + "\n"
     for option in found:
-        for table in option.tables:
-            kind = kind_name(table)
-            title = f"`[{name}.{option.name}]`" + (f' with `kind = "{kind}"`' if kind else "")
-            yield f"{'#' * level} {title}\n"
-            yield from _table(f"{name}.{option.name}", table, min(level + 1, 6))
+        inner.update({table: inner.get(table, option.name) for table in option.tables})
 
 
-def _row(name: str, option: Option) -> str:
+def _row(option: Option) -> str:
     default = "**required**" if option.required else f"`{option.default}`" if option.default else ""
-    kind = option.kind if not option.tables else f"table `[{name}.{option.name}]`"
+    kind = option.kind if not option.tables else f"a table, see `{option.name}` below"
     cells = (f"`{option.name}`", kind, default, option.meaning.replace("\n\n", " "))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

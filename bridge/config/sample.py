@@ -51,17 +51,24 @@ SWITCHED_ON = frozenset({"sources.mqtt", "sinks.console"})
 EXAMPLES: Mapping[str, str] = {
     "sources.serial.port": '"/dev/serial/by-id/usb-FTDI_FT232R_USB_UART_A5069RR4-if00-port0"',
     "sources.serial.event.type": '"com.example.boiler.reading.measured"',
+    "sources.mqtt.topics": '["sensors/{device}/reading"]',
+    "sources.mqtt.port": "1883",
+    "sources.mqtt.client_id": '"edge-bridge-plant7-gw03-sensors"',
     "sources.mqtt.event.type": '"com.example.sensor.reading.measured"',
-    "event.source": '"sensors/{device}"',
+    "event.source": '"devices/{device}"',
     "event.subject": '"{device}"',
     "event.dataschema": '"https://example.com/schemas/reading.json"',
     "event.extensions": '{ partitionkey = "{device}" }',
-    "password_file": '"${CREDENTIALS_DIRECTORY}/password"',
-    "token_file": '"${CREDENTIALS_DIRECTORY}/token"',
-    "username": '"gateway"',
+    "sinks.amqp.url": '"amqps://broker.example.com:5671/plants"',
+    "sinks.amqp.exchange": '"telemetry"',
+    "sinks.http.url": '"https://ingest.example.com/v1/events"',
+    "username": '"plant7-gw03"',
+    "password_file": '"/etc/edge-bridge/secrets/password"',
+    "token_file": '"/etc/edge-bridge/secrets/token"',
     "ca": '"/etc/edge-bridge/tls/ca.pem"',
     "cert": '"/etc/edge-bridge/tls/gateway.pem"',
     "key": '"/etc/edge-bridge/tls/gateway.key"',
+    "key_password_file": '"/etc/edge-bridge/secrets/key-password"',
 }
 """Values for options that have neither a default nor an example of their own, by the end of their path."""
 

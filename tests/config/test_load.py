@@ -190,6 +190,13 @@ def test_two_sources_cannot_share_a_serial_port(mistakes: Mistakes) -> None:
     }
 
 
+def test_two_sources_cannot_share_an_mqtt_session(mistakes: Mistakes) -> None:
+    one = '[sources.{}]\nkind = "mqtt"\ntopics = ["{}"]\nclient_id = "c"\nevent = {{ type = "t" }}\n'
+    assert mistakes(one.format("a", "x") + one.format("b", "y")) == {
+        "sources.b.client_id": "is that of sources.a at the same broker",
+    }
+
+
 def test_a_file_in_conf_d_is_read_too(toys: None, tmp_path: Path) -> None:
     main = write(tmp_path, GOOD)
     write(tmp_path, '[sinks.second]\nkind = "ear"\nurl = "u"\n[bridge]\nlog_level = "debug"\n', "conf.d/10-b.toml")
