@@ -1,5 +1,6 @@
 """From frames to durable events: decode, mint, append; what cannot be decoded becomes a dead letter."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -7,7 +8,7 @@ from bridge.clock import Clock
 from bridge.codec.minting import Minter
 from bridge.errors import DecodeError
 from bridge.hush import Hush
-from bridge.ports import Decoder, Frame, Lane, Reading, Receipt
+from bridge.ports import Decoder, Frame, Lane, Offset, Reading, Receipt
 from bridge.run.health import Health
 from bridge.spool.envelope import DeadLetter, pack_dead_letter, pack_event, unpack_event
 
@@ -84,6 +85,7 @@ class SourceIntake:
         self._hush = Hush()
         self._marks: dict[str, int] = {}
         self._last_reading: float | None = None
+        self._burials: set[asyncio.Task[Offset]] = set()
         self.received = 0
         self.stored = 0
         self.dead = 0
@@ -105,13 +107,13 @@ class SourceIntake:
         self._marks = {}
         for frame in frames:
             self._take(frame, payloads, letters)
-        # Both appends queue before they first wait: nothing can come between the numbering and the log.
+        # A task of its own: cancelling this call must not take the dead letters back, no device repeats them.
+        burial = self._bury(letters) if letters else None
         if payloads:
             await self._lane.append(payloads, self._marks)
             self.stored += len(payloads)
-        if letters:
-            await self._dead_letters.append(letters)
-            self.dead += len(letters)
+        if burial is not None:
+            await asyncio.shield(burial)
         self._health.progressed()
 
     def connected(self, peer: str) -> None:
@@ -137,6 +139,13 @@ class SourceIntake:
                 receipts.pop(stored.receipt, None)
                 receipts[stored.receipt] = None
         return list(receipts)
+
+    def _bury(self, letters: Sequence[bytes]) -> "asyncio.Task[Offset]":
+        burial = asyncio.create_task(self._dead_letters.append(letters))
+        self.dead += len(letters)
+        self._burials.add(burial)
+        burial.add_done_callback(self._burials.discard)
+        return burial
 
     def _take(self, frame: Frame, payloads: list[bytes], letters: list[bytes]) -> None:
         try:

@@ -139,3 +139,15 @@ async def test_garbage_does_not_write_a_line_per_frame(caplog: pytest.LogCapture
         await world.intake([frame(b"garbage")])
     assert len(caplog.records) == 1
     assert world.intake.dead == 50
+
+
+async def test_a_cancelled_call_takes_nothing_back() -> None:
+    world = World()
+    world.lane.gate.clear()
+    call = asyncio.create_task(world.intake([frame(GOOD), frame(b"garbage")]))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.wait([call])
+    await asyncio.sleep(0)
+    assert len(world.lane.payloads) == 1
+    assert len(world.dead.payloads) == 1
