@@ -64,8 +64,9 @@ async def test_it_returns_only_when_the_dead_letter_is_durable() -> None:
     world = World()
     world.dead.gate.clear()
     call = asyncio.create_task(world.intake([frame(b"garbage")]))
-    await asyncio.sleep(0)
-    assert world.dead.payloads
+    async with asyncio.timeout(5):
+        while not world.dead.payloads:
+            await asyncio.sleep(0)
     assert not call.done()
     world.dead.gate.set()
     await call
