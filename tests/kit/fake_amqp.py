@@ -115,6 +115,22 @@ class FakeBroker:
         if self._writer is not None:
             self._writer.transport.abort()
 
+    def deafen(self) -> None:
+        """Reads nothing any more, as RabbitMQ does while an alarm is on; what the client sends piles up."""
+        if self._writer is not None:
+            self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def listen_again(self) -> None:
+        """Reads what has piled up."""
+        if self._writer is not None:
+            self._writer.transport.resume_reading()  # type: ignore[attr-defined]
+
+    async def hung_up(self) -> None:
+        """Returns when the present connection is at its end."""
+        async with asyncio.timeout(20):
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+
     def write(self, channel: int, frame: Frame | ContentHeader | ContentBody) -> None:
         if self._writer is not None:
             self._writer.write(pamqp.frame.marshal(frame, channel))

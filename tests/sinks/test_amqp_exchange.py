@@ -459,6 +459,17 @@ async def test_a_blocked_broker_is_named_as_such(broker: FakeBroker, sink: Make)
     assert len(broker.published) == 1
 
 
+async def test_leaving_a_deaf_broker_leaves_no_bytes_behind(broker: FakeBroker, sink: Make) -> None:
+    async with sink(confirm_timeout=0.3).open() as delivery:
+        await delivery.send(readings(1))
+        broker.deafen()
+        with pytest.raises(Unavailable):
+            await delivery.send([reading(2, data=b'"%b"' % (b"x" * 24_000_000))])
+    broker.listen_again()
+    await broker.hung_up()
+    assert len(broker.published) == 1
+
+
 async def test_a_message_the_broker_finds_too_large_is_rejected_and_no_other(
     broker: FakeBroker, sink: Make
 ) -> None:
