@@ -13,7 +13,7 @@ import pytest
 
 from bridge.cli.demo.device import SimulatedDevice
 from bridge.cli.demo.receiver import Receiver, Tally
-from bridge.cli.demo.screen import Facts, LiveScreen, PlainScreen
+from bridge.cli.demo.screen import Facts, LiveScreen, PlainScreen, screen_for_this_terminal
 from bridge.cli.demo.story import Outcome, Pace, perform, summary
 from bridge.errors import BridgeError
 
@@ -198,6 +198,23 @@ def test_the_live_view_wipes_exactly_what_it_drew() -> None:
     screen.close("done")
     assert f"\x1b[{drawn}F\x1b[J" in out.getvalue()
     assert out.getvalue().endswith("\ndone\n")
+
+
+def test_the_live_view_is_for_terminals_that_can_draw_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        encoding = "utf-8"
+
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert isinstance(screen_for_this_terminal(), LiveScreen)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(screen_for_this_terminal(), PlainScreen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert isinstance(screen_for_this_terminal(), PlainScreen)
 
 
 # --- the whole --------------------------------------------------------------------------------------------
