@@ -5,17 +5,18 @@ from collections.abc import Callable, Sequence
 
 from bridge.ports import Batch, CursorPosition, Offset
 from bridge.spool.book import Ledger, runs
-from bridge.spool.shelf import Chunk, Place, Shelf
+from bridge.spool.reading import Chunk, Place
+from bridge.spool.shelf import Shelf
 
 
 class LogCursor:
     """The cursor of one sink; see :class:`bridge.ports.Cursor` for what it promises.
 
     Args:
-        settled: called after something was settled, so that it finds its way to the disk.
+        settled: called with the number of records that were settled, so that they find their way to the disk.
     """
 
-    def __init__(self, shelf: Shelf, ledger: Ledger, settled: Callable[[], None]) -> None:
+    def __init__(self, shelf: Shelf, ledger: Ledger, settled: Callable[[int], None]) -> None:
         self._shelf = shelf
         self._ledger = ledger
         self._settled = settled
@@ -35,6 +36,10 @@ class LogCursor:
                 return batch
             if self._fetching is None:
                 await self._shelf.grown(self._next)
+                chunk = self._shelf.latest(self._next, self._place)
+                if chunk is not None:
+                    self._take(chunk)
+                    continue
                 if self._fetching is None:
                     self._fetching = asyncio.create_task(
                         self._shelf.fetch(self._next, self._place), name="read of the spool"
@@ -48,9 +53,9 @@ class LogCursor:
 
     def settle(self, offsets: Sequence[Offset]) -> None:
         """These are done for ever."""
-        for first, stop in runs(offsets):
-            self._ledger.settle(first, min(stop, self._next))
-        self._settled()
+        count = sum(self._ledger.settle(first, min(stop, self._next)) for first, stop in runs(offsets))
+        if count:
+            self._settled(count)
 
     def position(self) -> CursorPosition:
         """Where the cursor stands now."""
@@ -97,10 +102,10 @@ class LogCursor:
 
     def _take(self, chunk: Chunk) -> None:
         ledger = self._ledger
-        for damage in chunk.damage:
-            ledger.skipped += ledger.settle(damage.first, damage.stop)
-        if chunk.damage:
-            self._settled()
+        lost = sum(ledger.settle(damage.first, damage.stop) for damage in chunk.damage)
+        if lost:
+            ledger.skipped += lost
+            self._settled(lost)
         self._next = max(self._next, chunk.next)
         self._place = chunk.place
         self._offsets, self._payloads, self._at = chunk.offsets, chunk.payloads, 0

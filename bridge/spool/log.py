@@ -21,7 +21,9 @@ from bridge.spool.envelope import pack_marks
 from bridge.spool.files import Files, sync_directory
 from bridge.spool.journal import Journal
 from bridge.spool.recovery import Recovered, recover
+from bridge.spool.retention import Retention
 from bridge.spool.shelf import Shelf
+from bridge.spool.trouble import Trouble
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ class Log:
         self._writers = writers
         self._shelf = Shelf(files, directory, readers)
         self._book = Book(0)
+        self._disk = Trouble(str(directory), clock)
+        self._retention = self._new_retention()
         self._cursors: dict[str, LogCursor] = {}
         self._committer: Committer | None = None
         self.trouble: OSError | None = None
@@ -69,31 +73,9 @@ class Log:
         """
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._writers, self._open)
-        self._shelf.segments = found.segments
-        self._shelf.durable = found.durable
-        self._book = Book(found.start, found.cursors, found.marks)
-        if found.sealed:
-            for ledger in self._book.ledgers.values():
-                ledger.durable_low = ledger.low
-        self._committer = Committer(
-            str(self._directory),
-            shelf=self._shelf,
-            book=self._book,
-            journal=Journal(
-                self._files,
-                self._directory,
-                self._clock,
-                segment_bytes=self._limits.segment_bytes,
-                generation=found.generation,
-                offset=found.next,
-            ),
-            executor=self._writers,
-            limits=self._limits,
-            clock=self._clock,
-            offset=found.next,
-        )
-        self._committer.adopt(found)
-        self._committer.start(self.trouble)
+        self._take_over(found)
+        self._writer.adopt(found)
+        self._writer.start(self.trouble)
         if found.torn:
             log.warning(
                 "%s: %d records of the last moment before an unclean stop are missing; they were being written "
@@ -129,9 +111,13 @@ class Log:
                     f"a record of {len(payload)} bytes is larger than max_record ({self._max_record})"
                 )
         if not payloads and not marks:
-            return self._writer.next
+            return self._writer.queue.next
         marks = dict(marks) if marks else {}
-        return await self._writer.append(tuple(payloads), marks, pack_marks(marks) if marks else None)
+        packed = pack_marks(marks) if marks else None
+        first, done = await self._writer.queue.append(tuple(payloads), marks, packed)
+        # Cancelling the caller cancels this future only: the group goes on.
+        await done
+        return first
 
     def marks(self) -> Mapping[str, int]:
         """The durable value of every mark."""
@@ -157,7 +143,7 @@ class Log:
             cursor = LogCursor(self._shelf, self._book.ledger(sink), self._writer.settled)
             self._cursors[sink] = cursor
             if new:
-                self._writer.settled()
+                self._writer.settled(0)
         return cursor
 
     # --- what it says about itself --------------------------------------------------------------------
@@ -180,7 +166,7 @@ class Log:
     @property
     def dropped(self) -> int:
         """Records that a limit deleted before every cursor had them."""
-        return self._writer.dropped
+        return self._retention.dropped
 
     @property
     def damaged(self) -> int:
@@ -190,12 +176,12 @@ class Log:
     @property
     def writable(self) -> bool:
         """Whether the disk takes what is written."""
-        return self._writer.writable
+        return self._disk.writable
 
     @property
     def last_error(self) -> str | None:
         """The latest error of the disk."""
-        return self._writer.last_error
+        return self._disk.last_error
 
     # --- opening --------------------------------------------------------------------------------------
 
@@ -204,6 +190,63 @@ class Log:
         if self._committer is None:
             raise RuntimeError("the spool is not open")
         return self._committer
+
+    def _new_retention(self) -> Retention:
+        return Retention(
+            str(self._directory),
+            shelf=self._shelf,
+            book=self._book,
+            max_bytes=self._limits.max_bytes,
+            segment_bytes=self._limits.segment_bytes,
+        )
+
+    def _take_over(self, found: Recovered) -> None:
+        """Sets up everything that lives as long as the log is open."""
+        self._shelf.segments = found.segments
+        self._shelf.durable = found.durable
+        self._book = Book(found.start, found.cursors, found.marks)
+        if found.sealed:
+            for ledger in self._book.ledgers.values():
+                ledger.durable_low = ledger.low
+        self._retention = self._new_retention()
+        self._count_missing(found.start)
+        self._committer = Committer(
+            str(self._directory),
+            shelf=self._shelf,
+            book=self._book,
+            retention=self._retention,
+            trouble=self._disk,
+            journal=Journal(
+                self._files,
+                self._directory,
+                self._clock,
+                segment_bytes=self._limits.segment_bytes,
+                generation=found.generation,
+                offset=found.next,
+            ),
+            executor=self._writers,
+            limits=self._limits,
+            clock=self._clock,
+            offset=found.next,
+        )
+
+    def _count_missing(self, start: Offset) -> None:
+        """What a cursor had not settled and is no longer there, with no word of it in the log.
+
+        On a full disk nothing could be written before the oldest segment was deleted; or it was a person.
+        """
+        missing = 0
+        for ledger in self._book.ledgers.values():
+            lost = ledger.settle(0, start)
+            ledger.skipped += lost
+            missing = max(missing, lost)
+        if missing:
+            self._retention.dropped += missing
+            log.error(
+                "%s: %d of the oldest records are gone unsent: deleted to free a full disk, or by hand",
+                self._directory,
+                missing,
+            )
 
     def _open(self) -> Recovered:
         self.trouble = make_directory(self._files, self._directory) or self.trouble

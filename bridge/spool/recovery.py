@@ -1,38 +1,22 @@
 """What a start finds in a log's directory. Only reads: what has to be written again is left to the writer."""
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from bridge.errors import SpoolTooNew
-from bridge.spool.envelope import CursorState, pack_marks, unpack_marks, unpack_state
+from bridge.spool.envelope import CursorState, unpack_state
 from bridge.spool.files import Files
 from bridge.spool.layout import (
-    CARRIES,
-    CLOSES,
-    EVENT,
     HEADER_SIZE,
-    MAJOR,
-    MARKED,
-    OPENS,
     RECORD_SIZE,
-    SEAL,
     STATE,
-    UNREADABLE,
-    Found,
-    Header,
     Item,
-    Read,
     Segment,
-    parse_header,
     parse_name,
-    scan,
-    split_marks,
 )
+from bridge.spool.tail import first_record, merge_cursors, pieces, read_header, read_tail
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +84,7 @@ def recover(files: Files, directory: Path) -> Recovered:
         found.segments.append(segment)
     if not found.segments:
         return found
-    _read_tail(files, directory, found)
+    _take_tail(files, directory, found)
     _find_snapshot(files, directory, found, [*found.superseded, *found.segments])
     _leave_out_deleted(found)
     return found
@@ -114,7 +98,7 @@ def _in_order(files: Files, directory: Path, named: list[Segment]) -> list[Segme
 
     if not disorder(named):
         return named
-    kept = [segment for segment in named if _header(files, directory, segment) is not None]
+    kept = [segment for segment in named if read_header(files, directory, segment) is not None]
     result: list[Segment] = []
     for segment in reversed(kept):
         if not result or (segment.generation < result[0].generation and segment.first <= result[0].first):
@@ -125,96 +109,10 @@ def _in_order(files: Files, directory: Path, named: list[Segment]) -> list[Segme
     return result
 
 
-def _header(files: Files, directory: Path, segment: Segment) -> Header | None:
-    """The header of a segment if it can be read and says what the name says."""
-    try:
-        fd = files.open(directory / segment.name, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        header = parse_header(files.pread(fd, HEADER_SIZE, 0))
-    except OSError:
-        return None
-    finally:
-        with suppress(OSError):
-            files.close(fd)
-    if header is None:
-        return None
-    if header.major > MAJOR:
-        raise SpoolTooNew(
-            f"{directory / segment.name} was written by a later version of edge-bridge (format {header.major}, "
-            f"this one reads up to {MAJOR}): nothing was touched. Install that version again, or move the "
-            "directory away to begin a new queue."
-        )
-    same = (header.generation, header.first, header.salt) == (segment.generation, segment.first, segment.salt)
-    return header if same else None
-
-
-class _Tail:
-    """Collects what the last segment says."""
-
-    def __init__(self, segment: Segment, header: Header | None) -> None:
-        self.proven = max(segment.first, header.published if header else 0)
-        self.next = self.proven
-        self.events: list[Found] = []
-        self.cursors: dict[str, CursorState] = {}
-        self.marks: dict[str, int] = {}
-        self.start = 0
-        self.has_snapshot = False
-        self.sealed = False
-        self.used = HEADER_SIZE
-        self.records = 0
-        self._first = segment.first
-
-    def take(self, found: Found) -> None:
-        """Takes one finding of the scan; never raises for what it says."""
-        if found.kind == UNREADABLE:
-            return
-        self.records += 1
-        self.used = found.stop
-        self.sealed = found.kind == SEAL
-        if found.kind in (EVENT, STATE, SEAL):
-            self.proven = max(self.proven, found.offset - found.lag)
-            self.next = max(self.next, found.offset)
-        if found.kind == EVENT and found.payload is not None:
-            self._event(found)
-        elif found.kind == STATE and found.payload is not None:
-            self._state(found.payload)
-
-    def _event(self, found: Found) -> None:
-        assert found.payload is not None  # noqa: S101 - take() looked
-        self.next = max(self.next, found.offset + 1)
-        if found.flags & CARRIES:
-            with suppress(ValueError):
-                self.marks.update(unpack_marks(split_marks(found.payload)[0]))
-        if self.events and self.events[0].offset < self.proven:
-            self.events = [event for event in self.events if event.offset >= self.proven]
-        if found.offset >= self.proven and (not self.events or found.offset > self.events[-1].offset):
-            self.events.append(found)
-
-    def _state(self, payload: bytes) -> None:
-        try:
-            state = unpack_state(payload)
-        except ValueError:
-            return
-        self.has_snapshot = self.has_snapshot or state.snapshot
-        self.start = max(self.start, state.start)
-        self.marks.update(state.marks)
-        merge_cursors(self.cursors, state.cursors)
-
-
-def merge_cursors(into: dict[str, CursorState], newer: Mapping[str, CursorState]) -> None:
-    """Takes over newer positions; a cursor never goes back."""
-    for name, state in newer.items():
-        known = into.get(name)
-        if known is None or state.low >= known.low:
-            into[name] = state
-
-
-def _read_tail(files: Files, directory: Path, found: Recovered) -> None:
+def _take_tail(files: Files, directory: Path, found: Recovered) -> None:
     last = found.segments[-1]
-    header = _header(files, directory, last)
-    tail = _scan_tail(files, directory, last, header)
+    header = read_header(files, directory, last)
+    tail = read_tail(files, directory, last, header)
     if header is None and not tail.records and last.size:
         # Nothing can be read, perhaps only now: no offset that it may hold is given again.
         tail.proven = tail.next = last.first + last.size // (RECORD_SIZE + 8)
@@ -223,7 +121,7 @@ def _read_tail(files: Files, directory: Path, found: Recovered) -> None:
     found.sealed = tail.sealed
     found.tail_size = tail.used
     found.durable = tail.proven
-    found.rewrite = _pieces([event for event in tail.events if event.offset >= tail.proven])
+    found.rewrite = pieces([event for event in tail.events if event.offset >= tail.proven])
     recovered = sum(len(item.payloads) for item in found.rewrite)
     end = found.rewrite[-1].first + len(found.rewrite[-1].payloads) if found.rewrite else tail.proven
     found.torn = end - tail.proven - recovered
@@ -233,81 +131,6 @@ def _read_tail(files: Files, directory: Path, found: Recovered) -> None:
         found.durable = found.next
 
 
-def _scan_tail(files: Files, directory: Path, segment: Segment, header: Header | None) -> _Tail:
-    tail = _Tail(segment, header)
-    try:
-        fd = files.open(directory / segment.name, os.O_RDONLY)
-    except OSError as error:
-        log.warning("%s cannot be read: %s", directory / segment.name, error.strerror)
-        return tail
-    try:
-        for found in scan(tolerant(files, fd), HEADER_SIZE, segment.size, segment.salt):
-            tail.take(found)
-    finally:
-        with suppress(OSError):
-            files.close(fd)
-    return tail
-
-
-def tolerant(files: Files, fd: int) -> Read:
-    """Reads of a file in which unreadable blocks of 4096 bytes are zeros, which never look like a record."""
-
-    def read(position: int, size: int) -> bytes:
-        try:
-            return files.pread(fd, size, position)
-        except OSError:
-            parts = []
-            for at in range(position, position + size, 4096):
-                wanted = min(4096, position + size - at)
-                try:
-                    part = files.pread(fd, wanted, at)
-                except OSError:
-                    part = bytes(wanted)
-                parts.append(part)
-                if len(part) < wanted:
-                    break
-            return b"".join(parts)
-
-    return read
-
-
-def _pieces(events: Sequence[Found]) -> list[Item]:
-    """What to write again: whole or broken appends; of an append with marks only what still has its marks."""
-    items: list[Item] = []
-    piece: list[Found] = []
-    for event in events:
-        if piece and not _continues(piece[-1], event):
-            items += _item(piece)
-            piece = []
-        piece.append(event)
-    items += _item(piece)
-    return items
-
-
-def _continues(before: Found, event: Found) -> bool:
-    """Whether an event belongs to the same append as the one before it."""
-    if event.offset != before.offset + 1 or (before.flags ^ event.flags) & MARKED:
-        return False
-    return not (before.flags & CLOSES or event.flags & OPENS)
-
-
-def _item(piece: Sequence[Found]) -> list[Item]:
-    if not piece:
-        return []
-    if not piece[0].flags & MARKED:
-        return [Item(piece[0].offset, [event.payload or b"" for event in piece], None)]
-    marks: dict[str, int] = {}
-    payloads = []
-    for event in piece:
-        payload = event.payload or b""
-        if event.flags & CARRIES:
-            packed, payload = split_marks(payload)
-            with suppress(ValueError):
-                marks.update(unpack_marks(packed))
-        payloads.append(payload)
-    return [Item(piece[0].offset, payloads, pack_marks(marks))] if marks else []
-
-
 def _find_snapshot(files: Files, directory: Path, found: Recovered, segments: Sequence[Segment]) -> None:
     """When the head of the last segment is damaged, older segments still know the cursors of their time."""
     last = found.segments[-1]
@@ -315,7 +138,7 @@ def _find_snapshot(files: Files, directory: Path, found: Recovered, segments: Se
         return
     older = sorted((s for s in segments if s is not last), key=lambda s: -s.generation)
     for segment in older[:_STATE_SEARCH]:
-        tail = _scan_tail(files, directory, segment, None)
+        tail = read_tail(files, directory, segment, None)
         cursors = dict(tail.cursors)
         merge_cursors(cursors, found.cursors)
         found.cursors = cursors
@@ -327,26 +150,13 @@ def _find_snapshot(files: Files, directory: Path, found: Recovered, segments: Se
 
 def _is_real(files: Files, directory: Path, segment: Segment) -> bool:
     """Whether a file with a segment's name holds a header or at least a record of it."""
-    if _header(files, directory, segment) is not None:
+    if read_header(files, directory, segment) is not None:
         return True
-    return _first_record(files, directory, segment) is not None
-
-
-def _first_record(files: Files, directory: Path, segment: Segment) -> Found | None:
-    try:
-        fd = files.open(directory / segment.name, os.O_RDONLY)
-    except OSError:
-        return None
-    try:
-        found = scan(tolerant(files, fd), HEADER_SIZE, segment.size, segment.salt)
-        return next((record for record in found if record.kind != UNREADABLE), None)
-    finally:
-        with suppress(OSError):
-            files.close(fd)
+    return first_record(files, directory, segment) is not None
 
 
 def _begins_with_snapshot(files: Files, directory: Path, segment: Segment) -> bool:
-    first = _first_record(files, directory, segment)
+    first = first_record(files, directory, segment)
     if first is None or first.start != HEADER_SIZE or first.kind != STATE or first.payload is None:
         return False
     try:

@@ -1,14 +1,11 @@
 """The segments of a log as readers see them: where an offset lies, and what can be read from there."""
 
 import asyncio
-import errno
 import logging
-import os
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,80 +14,20 @@ from bridge.hush import Hush
 from bridge.ports import Offset
 from bridge.spool.files import Files
 from bridge.spool.layout import (
-    CARRIES,
     CHUNK,
-    EVENT,
-    GAP,
     HEADER_SIZE,
-    UNREADABLE,
-    Read,
+    Item,
     Segment,
-    scan,
-    split_marks,
 )
-from bridge.spool.quarantine import MAX_RANGE, Quarantine
-from bridge.spool.recovery import tolerant
+from bridge.spool.quarantine import Quarantine
+from bridge.spool.reading import Chunk, Damage, Place, Reading
 
 log = logging.getLogger(__name__)
 
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
 _READ_TRIES = 8
 """How often a segment that cannot be read at all is tried before it counts as damaged."""
 _HINT_DISTANCE = 64 * 1024
 _MAX_REMEMBERED = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where reading goes on.
-
-    Attributes:
-        generation: of the segment.
-        position: in the segment.
-        expected: the offset of the next record there, if nothing is damaged.
-    """
-
-    generation: int
-    position: int
-    expected: Offset
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Offsets that could not be read.
-
-    Attributes:
-        first: the first of them.
-        stop: behind the last of them.
-        start: position of the damaged bytes in the segment.
-        data: the damaged bytes, at most a bounded part of them.
-        known: whether a record says that nothing is to be found there.
-    """
-
-    first: Offset
-    stop: Offset
-    start: int
-    data: bytes
-    known: bool = False
-
-
-@dataclass(slots=True)
-class Chunk:
-    """What one read gave.
-
-    Attributes:
-        offsets: of the records, rising.
-        payloads: one for each offset.
-        damage: what could not be read on the way.
-        next: the offset to go on with.
-        place: where that is; None when it has to be looked up.
-    """
-
-    offsets: list[Offset] = field(default_factory=list)
-    payloads: list[bytes] = field(default_factory=list)
-    damage: list[Damage] = field(default_factory=list)
-    next: Offset = 0
-    place: Place | None = None
 
 
 class Shelf:
@@ -111,6 +48,8 @@ class Shelf:
         self._hush = Hush()
         self._remembered: dict[tuple[Offset, Offset], None] = {}
         self._hints: list[tuple[Offset, int]] = []
+        self._latest: deque[Item] = deque()
+        self._latest_bytes = 0
         self.segments: list[Segment] = []
         self.durable: Offset = 0
         self.tail_position = 0
@@ -131,8 +70,13 @@ class Shelf:
         self.segments.append(segment)
         self._hints = []
 
-    def advance(self, durable: Offset, position: int) -> None:
-        """Everything below ``durable`` is on the disk, up to ``position`` of the last segment."""
+    def advance(self, durable: Offset, position: int, items: Sequence[Item] = ()) -> None:
+        """Everything below ``durable`` is on the disk, up to ``position`` of the last segment.
+
+        ``items`` are what was written just now; the latest are kept for readers that keep up.
+        """
+        for item in items:
+            self._remember(item)
         known = self._hints[-1][1] if self._hints else 0
         if position - known >= _HINT_DISTANCE:
             self._hints.append((durable, position))
@@ -142,6 +86,25 @@ class Shelf:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    def latest(self, offset: Offset, place: Place | None) -> Chunk | None:
+        """The records from ``offset`` on, when they are among the latest, which need no disk; else None."""
+        if not self._latest or offset < self._latest[0].first:
+            return None
+        wanted: list[Item] = []
+        for item in reversed(self._latest):
+            if item.first + len(item.payloads) <= offset:
+                break
+            wanted.append(item)
+        if not wanted:
+            return None
+        chunk = Chunk(place=place)
+        for first, payloads, _ in reversed(wanted):
+            skip = max(0, offset - first)
+            chunk.offsets += range(first + skip, first + len(payloads))
+            chunk.payloads += payloads[skip:]
+        chunk.next = chunk.offsets[-1] + 1
+        return chunk
 
     async def grown(self, offset: Offset) -> None:
         """Waits until ``offset`` can be read."""
@@ -167,7 +130,7 @@ class Shelf:
             segment = self.segments[index]
             last = index == len(self.segments) - 1
             stop = self.durable if last else min(self.segments[index + 1].first, self.durable)
-            job = _Job(
+            job = Reading(
                 files=self._files,
                 path=self._directory / segment.name,
                 segment=segment,
@@ -196,6 +159,16 @@ class Shelf:
                 await self._report(segment, chunk.damage)
             return chunk
         return Chunk(next=offset)
+
+    def _remember(self, item: Item) -> None:
+        latest = self._latest
+        if latest and latest[-1].first + len(latest[-1].payloads) != item.first:
+            latest.clear()
+            self._latest_bytes = 0
+        latest.append(item)
+        self._latest_bytes += sum(map(len, item.payloads))
+        while self._latest_bytes > CHUNK and len(latest) > 1:
+            self._latest_bytes -= sum(map(len, latest.popleft().payloads))
 
     def _place(self, segment: Segment, offset: Offset, place: Place | None, *, last: bool) -> Place:
         if place is not None and place.generation == segment.generation and place.expected <= offset:
@@ -229,103 +202,3 @@ class Shelf:
             if one.data:
                 keep = partial(self._quarantine.keep, segment.name, one.start, one.data)
                 await asyncio.get_running_loop().run_in_executor(self._executor, keep)
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One blocking read of one segment."""
-
-    files: Files
-    path: Path
-    segment: Segment
-    place: Place
-    want: Offset
-    stop: Offset
-    end: int
-    budget: int
-    final: bool
-
-    def run(self) -> Chunk:
-        """Reads and parses.
-
-        Raises:
-            OSError: nothing can be read, and that may change.
-        """
-        try:
-            fd = self.files.open(self.path, os.O_RDONLY)
-        except OSError as error:
-            if not self.final and error.errno not in _GONE:
-                raise
-            return self._lost(error)
-        try:
-            if not self.final:
-                self._probe(fd)
-            return self._parse(tolerant(self.files, fd))
-        finally:
-            with suppress(OSError):
-                self.files.close(fd)
-
-    def _probe(self, fd: int) -> None:
-        """Raises when not even one block can be read: a disk that is away, rather than a bad block."""
-        size = min(self.budget, self.end - self.place.position)
-        try:
-            self.files.pread(fd, max(size, 1), self.place.position)
-        except OSError:
-            for at in range(self.place.position, self.end, 4096):
-                with suppress(OSError):
-                    self.files.pread(fd, 1, at)
-                    return
-            raise
-
-    def _lost(self, error: OSError) -> Chunk:
-        log.error("%s cannot be read: %s", self.path, error.strerror)
-        return Chunk(next=self.stop, damage=[Damage(self.want, self.stop, 0, b"")])
-
-    def _parse(self, read: Read) -> Chunk:
-        chunk = Chunk()
-        offsets, payloads, want, stop = chunk.offsets, chunk.payloads, self.want, self.stop
-        expected = self.place.expected
-        position = bad = self.place.position
-        limit = position + self.budget
-        exhausted = True
-        for start, after, kind, flags, offset, _, payload in scan(read, position, self.end, self.segment.salt):
-            if kind == EVENT and offset >= expected:
-                if offset >= stop:
-                    break
-                if offset > expected:
-                    self._hole(chunk, read, expected, offset, bad, start)
-                expected = offset + 1
-                if payload is None:
-                    self._hole(chunk, read, offset, expected, start, after)
-                elif offset >= want:
-                    if not offsets:
-                        limit = start + self.budget
-                    offsets.append(offset)
-                    payloads.append(split_marks(payload)[1] if flags & CARRIES else payload)
-            elif kind == GAP and offset == expected:
-                expected = self._gap(chunk, expected, payload)
-            position = after
-            if kind != UNREADABLE:
-                bad = after
-            if expected >= stop or (offsets and position >= limit):
-                exhausted = False
-                break
-        if exhausted and expected < stop:
-            self._hole(chunk, read, expected, stop, bad, self.end)
-            expected = stop
-        chunk.next = max(expected, want)
-        chunk.place = Place(self.segment.generation, position, expected)
-        return chunk
-
-    def _gap(self, chunk: Chunk, offset: Offset, payload: bytes | None) -> Offset:
-        """A gap that is known: returns the offset behind it."""
-        stop = min(self.stop, offset + int.from_bytes((payload or b"")[:8], "little"))
-        if stop > self.want:
-            chunk.damage.append(Damage(max(offset, self.want), stop, 0, b"", known=True))
-        return stop
-
-    def _hole(self, chunk: Chunk, read: Read, first: Offset, stop: Offset, start: int, end: int) -> None:
-        first = max(first, self.want)
-        if first < stop:
-            data = read(start, min(end - start, MAX_RANGE)) if end > start else b""
-            chunk.damage.append(Damage(first, stop, start, data.rstrip(b"\0")))

@@ -272,7 +272,7 @@ class SpoolMachine(RuleBasedStateMachine):
         log = self.log
 
         async def settled_down() -> list[bytes]:
-            while log._shelf.durable < log._writer.next:
+            while log._shelf.durable < log._writer.queue.next:
                 await asyncio.sleep(0.001)
             return list(await log.recent(10**9))
 
