@@ -69,8 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows few letters must not turn output into an error.
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = parser().parse_args(argv)
     with _LastResort() as end:
+        args = parser().parse_args(argv)
         if "config" in args and args.config is None:
             args.config = _default_config()
         verb = COMMANDS[args.command]
@@ -146,9 +146,7 @@ class _LastResort:
         if isinstance(error, KeyboardInterrupt):
             self.code = 130
         elif isinstance(error, BrokenPipeError):
-            # Whoever read our output (head, less) has enough; Python must not complain about it at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self.code = 0
+            _stop_printing()
         elif ours := _said(error):
             _complain("\n".join(_sentence(one) for one in ours))
             self.code = ours[0].exit_code
@@ -156,8 +154,17 @@ class _LastResort:
             _complain("edge-bridge: a bug, please report it:\n" + "".join(traceback.format_exception(error)))
             self.code = EXIT_BUG
         else:
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError:
+                _stop_printing()
             return False
         return True
+
+
+def _stop_printing() -> None:
+    """Whoever read our output (head, less) has enough; Python must not complain about it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _said(error: BaseException) -> list[BridgeError]:

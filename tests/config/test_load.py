@@ -220,3 +220,5 @@ def test_what_came_from_the_environment_is_never_shown(mistakes: Mistakes) -> No
     )
     assert set(found) == {"sources.boiler.wait", "sources.boiler.event.type"}
     assert "hunter2" not in str(found)
+    found = mistakes('[sinks.cloud]\nkind = "ear"\nurl = "${SECRET}"')
+    assert found == {"sinks.cloud.url": "'${SECRET}' is no address"}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bridge.settings import ByteSize, Duration, Settings
 from bridge.sinks.settings import SinkSettings
@@ -85,6 +85,13 @@ class ToySink(SinkSettings):
     """File with the password."""
     lock: Lock | None = None
     """How it is locked."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_polite(cls, url: str) -> str:
+        if url == "hunter2":
+            raise ValueError(f"{url!r} is no address")
+        return url
 
 
 NO_CLASS = 5
