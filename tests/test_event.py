@@ -35,6 +35,7 @@ def test_legal_events_break_no_rule(event: Event) -> None:
         ({"time": "2026-11-23 10:00:00Z"}, "time"),
         ({"time": "2026-11-23T10:00:00"}, "time"),
         ({"time": "2026-02-30T10:00:00Z"}, "time"),
+        ({"time": "٢٠٢٦-11-23T10:00:00Z"}, "time"),
         ({"time": "2026-11-23T10:00:00+02:30:15"}, "time"),
         ({"datacontenttype": "json"}, "datacontenttype"),
         ({"datacontenttype": "a/b\r\nx: y"}, "datacontenttype"),

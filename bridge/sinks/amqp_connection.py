@@ -198,10 +198,12 @@ def peer_error(error: BaseException, login: Login) -> Unavailable | Paused:
             return Paused(f"the virtual host does not exist, or {who} may not use it")
         case amqp.ProtocolSyntaxError() | amqp.IncompatibleProtocolError():
             return Unavailable("what answers there does not speak AMQP 0-9-1")
+        case amqp.ChannelNotFoundEntity():
+            return Paused(f"{_words(error)}; declare it at the broker, or correct exchange in the configuration")
+        case amqp.ChannelAccessRefused():
+            return Paused(f"{_words(error)}; give {who} the right to write to it")
         case (
-            amqp.ChannelNotFoundEntity()
-            | amqp.ChannelAccessRefused()
-            | amqp.ChannelLockedResource()
+            amqp.ChannelLockedResource()
             | amqp.ChannelPreconditionFailed()
             | amqp.ConnectionNotAllowed()
         ):
