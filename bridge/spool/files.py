@@ -128,10 +128,10 @@ class OsFiles:
         os.rename(old, new)  # noqa: PTH104 - Path.rename adds nothing but a result
 
     def unlink(self, path: Path) -> None:  # noqa: D102
-        os.unlink(path)  # noqa: PTH108
+        os.unlink(path)  # noqa: PTH108 - likewise
 
     def mkdir(self, path: Path) -> None:  # noqa: D102
-        os.mkdir(path, _DIRECTORY_MODE)  # noqa: PTH102
+        os.mkdir(path, _DIRECTORY_MODE)  # noqa: PTH102 - likewise
 
     def listdir(self, path: Path) -> Sequence[Entry]:  # noqa: D102
         with os.scandir(path) as entries:
