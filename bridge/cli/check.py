@@ -8,7 +8,7 @@ import argparse
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def _warnings(config: Config) -> Iterator[Problem]:
     for side, tables in (("sources", config.sources), ("sinks", config.sinks)):
         for name, settings in tables.items():
             for key, file in _files(settings, f"{side}.{name}"):
-                trouble = _trouble(file, secret=key.endswith(("_file", ".key")))
+                trouble = _trouble(file, secret=not key.endswith((".ca", ".cert")))
                 if trouble is not None:
                     yield Problem(key, trouble)
 
@@ -140,6 +140,8 @@ def _files(settings: BaseModel, at: str) -> Iterator[tuple[str, Path]]:
             yield from _files(value, f"{at}.{name}")
         elif isinstance(value, Path) and (name.endswith("_file") or name in MEANT_FOR_READING):
             yield f"{at}.{name}", value
+        elif isinstance(value, Mapping) and name.endswith("_files"):
+            yield from ((f"{at}.{name}.{key}", Path(file)) for key, file in value.items())
 
 
 def _trouble(file: Path, *, secret: bool) -> str | None:

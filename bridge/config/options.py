@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from bridge.config.files import dotted
 from bridge.config.schema import UNIT, Generator
 
 _PLAIN = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
@@ -76,7 +77,11 @@ def prose(text: str) -> str:
 def toml(value: object) -> str:
     """A plain value as TOML; of text, numbers, lists and tables JSON's form is TOML's, too."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }" if value else "{}"
+        return (
+            "{ " + ", ".join(f"{dotted((key,))} = {toml(item)}" for key, item in value.items()) + " }"
+            if value
+            else "{}"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(toml(item) for item in value) + "]"
     if isinstance(value, float) and value.is_integer():

@@ -32,7 +32,8 @@ SOURCES = """\
 SINKS = """\
 # ---------------------------------------------------------------------------------------------------------
 # Sinks: where events go. Each is a table [sinks.NAME]; the name is the identity of what the sink has
-# confirmed: a sink with a new name gets everything that is still on the disk.
+# confirmed: a sink with a new name gets everything that is still on the disk. The one that is switched on only
+# prints, and what is printed counts as delivered: put a real one in its place.
 # ---------------------------------------------------------------------------------------------------------
 """
 
@@ -61,10 +62,8 @@ EXAMPLES: Mapping[str, str] = {
     "event.extensions": '{ partitionkey = "{device}" }',
     "sinks.amqp.url": '"amqps://broker.example.com:5671/plants"',
     "sinks.amqp.exchange": '"telemetry"',
-    "sinks.http.url": '"https://ingest.example.com/v1/events"',
     "username": '"plant7-gw03"',
     "password_file": '"/etc/edge-bridge/secrets/password"',
-    "token_file": '"/etc/edge-bridge/secrets/token"',
     "ca": '"/etc/edge-bridge/tls/ca.pem"',
     "cert": '"/etc/edge-bridge/tls/gateway.pem"',
     "key": '"/etc/edge-bridge/tls/gateway.key"',

@@ -95,8 +95,10 @@ def test_the_file_of_a_secret_is_looked_at_and_never_shown(
 
 
 def test_files_in_nested_tables_are_looked_at(checked: Check, tmp_path: Path) -> None:
-    _, said = checked(GOOD + f'lock = {{ key = "{tmp_path}/none" }}\n')
+    lines = f'lock = {{ key = "{tmp_path}/none" }}\nheader_files = {{ X-Key = "{tmp_path}/none" }}\n'
+    _, said = checked(GOOD + lines)
     assert "warning: sinks.cloud.lock.key: " in said
+    assert "warning: sinks.cloud.header_files.X-Key: " in said
 
 
 def test_a_file_of_somebody_else_says_who_asks(

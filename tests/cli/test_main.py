@@ -155,10 +155,11 @@ def test_an_exit_that_was_asked_for_passes(ending: Ending) -> None:
 def test_a_reader_that_has_enough_is_no_error(command: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
+    # Buffered, as it is for people: what fails is the last flush.
+    environ = {**os.environ, "PYTHONUNBUFFERED": ""}
+    order = [sys.executable, "-m", "bridge", command]
     with os.fdopen(writing, "wb") as nobody:
-        done = subprocess.run(
-            [sys.executable, "-m", "bridge", command], cwd=ROOT, stdout=nobody, stderr=subprocess.PIPE, check=False
-        )
+        done = subprocess.run(order, cwd=ROOT, env=environ, stdout=nobody, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 

@@ -63,6 +63,6 @@ def test_durations_are_written_as_people_do(seconds: float, text: str) -> None:
     assert words({"type": "number", "x-unit": "duration", "maximum": seconds}) == f"duration, at most {text}"
 
 
-@pytest.mark.parametrize("value", ['a\n"b\\', 'ä"', True, 1, 1.5, ["a", 1], {"a": {"b": []}}, {}, "\x7f"])
+@pytest.mark.parametrize("value", ['a\n"b\\', 'ä"', True, 1, 1.5, ["a", 1], {"a": {"b c": []}}, {}, "\x7f"])
 def test_values_are_legal_toml(value: object) -> None:
     assert tomllib.loads(f"x = {toml(value)}")["x"] == value

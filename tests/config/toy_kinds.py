@@ -83,6 +83,8 @@ class ToySink(SinkSettings):
     """Where the ear is."""
     password_file: Path | None = None
     """File with the password."""
+    header_files: dict[str, Path] = Field(default_factory=dict)
+    """Files with secret headers."""
     lock: Lock | None = None
     """How it is locked."""
 
