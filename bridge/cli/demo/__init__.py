@@ -12,7 +12,7 @@ from bridge.cli.demo.story import Pace, perform
 
 
 def command(args: argparse.Namespace) -> int:
-    """Plays the demonstration; returns 0 when nothing is missing at the receiver and 1 otherwise.
+    """Plays the demonstration; returns 0 when nothing is missing at the receiver, 70 otherwise.
 
     Raises:
         DemoFailed: the demonstration itself could not be played; the message says why.

@@ -49,8 +49,6 @@ SYSTEMD = {
 class DemoFailed(BridgeError):
     """The demonstration could not be played to its end."""
 
-    exit_code = 1
-
 
 @dataclass(frozen=True, slots=True)
 class Ports:

@@ -13,7 +13,7 @@ from bridge.cli.demo.daemon import Daemon, DemoFailed, Ports
 from bridge.cli.demo.device import SimulatedDevice
 from bridge.cli.demo.receiver import Receiver, Tally
 from bridge.cli.demo.screen import Facts, Screen
-from bridge.errors import BridgeError
+from bridge.errors import EXIT_BUG, BridgeError
 
 
 class Interrupted(BridgeError):
@@ -170,7 +170,7 @@ async def perform(screen: Screen, pace: Pace) -> int:
         for number in signals:
             loop.remove_signal_handler(number)
     screen.close(*summary(outcome))
-    return 0 if outcome.good else 1
+    return 0 if outcome.good else EXIT_BUG
 
 
 async def _play(stage: Stage, screen: Screen, pace: Pace, stop: asyncio.Event) -> Outcome:
