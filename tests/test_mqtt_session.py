@@ -103,10 +103,10 @@ def test_no_bytes_do_more_than_break_the_connection(noise: bytes, version5: bool
 
 
 def test_a_message_keeps_every_byte_and_flag() -> None:
-    props = b"\x03\x00\x10application/json"
+    props = b"\x0b\x03\x03\x00\x10application/json\x26\x00\x01a\x00\x01b\x0b\xc8\x01"
     data = publish("a/ü", b"\x00\xff", 7, dup=True, retain=True, properties=props)
     (message,), others = Inbound(version5=True).feed(data, NOW)
-    assert message == Message("a/ü", b"\x00\xff", 1, 7, True, True, "application/json", 2, NOW)
+    assert message == Message("a/ü", b"\x00\xff", 1, 7, True, True, "application/json", (3, 200), 2, NOW)
     assert others == b""
 
 
@@ -139,7 +139,7 @@ def test_what_is_no_mqtt_is_refused(data: bytes) -> None:
 
 
 def message(packet: int, size: int = 4) -> Message:
-    return Message("t", b"x" * size, 1 if packet else 0, packet, False, False, None, size, NOW)
+    return Message("t", b"x" * size, 1 if packet else 0, packet, False, False, None, (), size, NOW)
 
 
 async def test_messages_with_qos_0_beyond_the_bound_are_dropped_and_counted() -> None:
@@ -179,7 +179,7 @@ async def test_nothing_is_acknowledged_before_it_is_asked_for_and_then_in_order(
         link = await broker.link()
         link.send(*(reading(broker, number) for number in (3, 1, 2)))
         taken = await take(bursts, 3)
-        await one.subscribe(["x"], 1)  # a full turn of the link after the messages
+        await one.subscribe({"x": 1}, 1)  # a full turn of the link after the messages
         assert link.acknowledged == []
         assert one.unacknowledged == 3
         assert all(one.acknowledge(burst) for burst in taken)
@@ -204,7 +204,7 @@ async def test_only_the_connection_that_delivered_can_acknowledge(broker: FakeBr
     async with session(broker) as other:
         with pytest.raises(ValueError, match="connection"):
             other.acknowledge(burst)
-        await other.subscribe(["x"], 1)
+        await other.subscribe({"x": 1}, 1)
         assert (await broker.link(1)).acknowledged == []
 
 
@@ -270,12 +270,12 @@ async def test_a_refused_subscription_names_the_filter(broker: FakeBroker) -> No
     broker.suback = 135 if broker.version5 else 128
     async with session(broker) as one:
         with pytest.raises(Paused, match='"secret/#"'):
-            await one.subscribe(["secret/#"], 1)
+            await one.subscribe({"secret/#": 1}, 1)
 
 
 async def test_every_filter_is_subscribed_however_many(broker: FakeBroker) -> None:
     async with session(broker) as one:
-        assert await one.subscribe([f"t/{number}" for number in range(150)], 1) == [1] * 150
+        assert await one.subscribe({f"t/{number}": number + 1 for number in range(150)}, 1) == [1] * 150
         await one.unsubscribe([f"t/{number}" for number in range(150)])
 
 
@@ -292,7 +292,7 @@ async def test_losing_the_connection_ends_every_wait_with_the_reason(broker: Fak
             assert isinstance(result, Unavailable)
             assert "closed the connection" in str(result)
         with pytest.raises(Unavailable):
-            await one.subscribe(["x"], 1)
+            await one.subscribe({"x": 1}, 1)
         with pytest.raises(Unavailable):
             await one.publish("t", b"x")
 

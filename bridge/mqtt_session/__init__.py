@@ -21,7 +21,7 @@ import asyncio
 import contextlib
 import logging
 import struct
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -44,7 +44,6 @@ from bridge.mqtt_session.reasons import FAILURE, reason_text, refusal
 __all__ = ["Bounds", "Burst", "Message", "MqttOptions", "MqttSession", "broker_name"]
 
 T = TypeVar("T")
-
 _TICK = 1.0
 _KEEP_ALIVE = 141
 _FILTERS_PER_PACKET = 64
@@ -74,6 +73,7 @@ class MqttSession:
         self._outbox = Outbox(options.peer, options.timeout)
         self._calls: set[asyncio.Task[Any]] = set()
         self._failure: PeerError | None = None
+        self._identifies = True
         self.session_present = False
 
     async def __aenter__(self) -> Self:
@@ -135,10 +135,11 @@ class MqttSession:
         """How many messages with QoS 0 were dropped for want of room since the last call."""
         return self._inbox.take_dropped()
 
-    async def subscribe(self, filters: Sequence[str], qos: int) -> Sequence[int]:
+    async def subscribe(self, filters: Mapping[str, int], qos: int) -> Sequence[int]:
         """Subscribes, or renews what is subscribed already, with QoS 0 or 1.
 
-        With MQTT 5 a broker sends the retained messages only for what is new, with 3.1.1 every time.
+        ``filters`` gives each filter an identifier, 1 to 268,435,455; with MQTT 5 its messages carry it, if
+        the broker can do that. With MQTT 5 it sends retained messages only for what is new, with 3.1.1 always.
 
         Returns:
             the quality of service that the broker granted, one for each filter.
@@ -149,12 +150,14 @@ class MqttSession:
         """
         if_new = SubscribeOptions(qos=qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
         granted: list[int] = []
-        for start in range(0, len(filters), _FILTERS_PER_PACKET):
-            part = filters[start : start + _FILTERS_PER_PACKET]
+        for name, identifier in filters.items():
             if self._version5:
-                codes = await self._call(self._client.subscribe([(name, if_new) for name in part]))
+                properties = Properties(PacketTypes.SUBSCRIBE)  # type: ignore[no-untyped-call]
+                if self._identifies:
+                    properties.SubscriptionIdentifier = identifier
+                codes = await self._call(self._client.subscribe(name, options=if_new, properties=properties))
             else:
-                codes = await self._call(self._client.subscribe([(name, qos) for name in part]))
+                codes = await self._call(self._client.subscribe(name, qos))
             granted += [code.value if isinstance(code, ReasonCode) else code for code in codes]
         refused = {name: code for name, code in zip(filters, granted, strict=True) if code >= FAILURE}
         if refused:
@@ -189,9 +192,9 @@ class MqttSession:
             Unavailable: no confirmation came.
         """
         properties = None
-        if self._version5 and (contenttype is not None or attributes):
+        if self._version5 and (contenttype or attributes):
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            if contenttype is not None:
+            if contenttype:
                 properties.ContentType = contenttype
             for pair in attributes:
                 properties.UserProperty = pair
@@ -279,6 +282,7 @@ class MqttSession:
         self.session_present = flags.session_present
         # paho ignores how many messages the broker takes unconfirmed, and would be thrown out for more.
         self._outbox.limit(getattr(granted, "ReceiveMaximum", WINDOW))
+        self._identifies = bool(getattr(granted, "SubscriptionIdentifierAvailable", 1))
         if not self._connack.done():
             self._connack.set_result(None)
 

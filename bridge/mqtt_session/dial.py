@@ -73,7 +73,10 @@ async def open_socket(options: MqttOptions) -> socket.socket:
             await _shake_hands(sock)
     except OSError as error:
         sock.close()
-        raise connection_error(options, error) from error
+        failure = connection_error(options, error)
+        if isinstance(error, ConnectionError):
+            failure = Unavailable(f"{options.peer} broke off the TLS handshake (perhaps the port expects no TLS)")
+        raise failure from error
     except asyncio.CancelledError:
         sock.close()
         raise

@@ -23,6 +23,11 @@ _TEXTS = {_CONTENT_TYPE: 1, 0x08: 1, 0x09: 1, 0x26: 2}
 """Content type, response topic, correlation data, user property, with how many length-prefixed strings."""
 _SUBSCRIPTION = 0x0B
 
+Properties = tuple[str | None, tuple[int, ...]]
+"""Content type and subscription identifiers."""
+_NO_PROPERTIES: Properties = (None, ())
+_SEEN = 256
+
 
 class Malformed(ValueError):
     """The bytes are no MQTT; nothing after them can be understood."""
@@ -39,6 +44,7 @@ class Message(NamedTuple):
         dup: whether the broker says that it sent this before.
         retain: whether it is the topic's retained message, sent because of a subscription.
         contenttype: the content type property (MQTT 5), if there is one.
+        subscriptions: identifiers of the subscriptions that brought it (MQTT 5), if they have any.
         size: length of the payload as it was published; larger than ``payload`` when that was cut.
         received: when its last byte (or the last one kept) came.
     """
@@ -50,6 +56,7 @@ class Message(NamedTuple):
     dup: bool
     retain: bool
     contenttype: str | None
+    subscriptions: tuple[int, ...]
     size: int
     received: Moment
 
@@ -68,6 +75,7 @@ class Inbound:
         self._rest = bytearray()
         self._need = 0
         self._skip = 0
+        self._seen: dict[bytes, Properties] = {}
 
     def feed(self, chunk: bytes, received: Moment) -> tuple[list[Message], bytes]:
         """The messages that ``chunk`` completes, in order, and all other packets it completes, as they came.
@@ -111,6 +119,15 @@ class Inbound:
             position = body + kept
         return messages, b"".join(others)
 
+    def _properties(self, raw: bytes) -> Properties:
+        # Devices send the same properties with every reading.
+        known = self._seen.get(raw)
+        if known is None:
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            known = self._seen[raw] = _parse(raw)
+        return known
+
     def _keep(self, data: bytes, position: int, need: int) -> None:
         self._rest = bytearray(data[position:])
         self._need = need
@@ -128,11 +145,11 @@ class Inbound:
         if qos and at + 2 <= end:
             packet = data[at] << 8 | data[at + 1]
             at += 2
-        contenttype = None
+        properties = _NO_PROPERTIES
         if self._version5 and at < end:
             at, length = _variable(data, at, end)
             if length:
-                contenttype = _content_type(data[at : min(at + length, end)])
+                properties = self._properties(data[at : min(at + length, end)])
                 at += length
         if (at > end and not cut) or qos == 3 or (qos and not packet):
             raise Malformed("a message whose parts do not fit")
@@ -147,7 +164,7 @@ class Inbound:
             packet,
             flags & 8 != 0,
             flags & 1 != 0,
-            contenttype,
+            *properties,
             max(end - at, 0) + cut,
             received,
         )
@@ -176,24 +193,25 @@ def _variable(data: bytes, at: int, end: int) -> tuple[int, int]:
     raise Malformed("a length of more than four bytes")
 
 
-def _content_type(properties: bytes) -> str | None:
-    """The content type among the properties of a message, None when there is none that can be read."""
+def _parse(properties: bytes) -> Properties:
+    """What we use of the properties of a message, as far as they can be read."""
+    contenttype: str | None = None
+    subscriptions: list[int] = []
     at, end = 0, len(properties)
     while at < end:
         kind = properties[at]
         at += 1
         if kind in _FIXED:
             at += _FIXED[kind]
-        elif kind == _SUBSCRIPTION:
-            while at < end and properties[at] > 127:
-                at += 1
-            at += 1
+        elif kind == _SUBSCRIPTION and at < end:
+            at, identifier = _variable(properties, at, end)
+            subscriptions.append(identifier)
         elif kind in _TEXTS:
             for _ in range(_TEXTS[kind]):
                 start = at + 2
                 at = start + int.from_bytes(properties[at:start], "big")
             if kind == _CONTENT_TYPE:
-                return properties[start:at].decode("utf-8", "replace") or None
+                contenttype = properties[start:at].decode("utf-8", "replace") or None
         else:
-            return None
-    return None
+            break
+    return contenttype, tuple(subscriptions)

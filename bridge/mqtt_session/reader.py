@@ -85,11 +85,15 @@ class Reader:
                 chunk = self._sock.recv(_CHUNK)
             except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
+            except ConnectionError as error:
+                self._lose(connection_error(self._options, error) if self._greeted else self._unanswered())
+                return
             except OSError as error:
                 self._lose(connection_error(self._options, error))
                 return
             if not chunk:
-                self._lose(self._end())
+                gone = Unavailable(f"{self._options.peer} closed the connection")
+                self._lose(gone if self._greeted else self._unanswered())
                 return
             self._greeted = True
             self._feed(chunk)
@@ -116,9 +120,6 @@ class Reader:
             self.paused = True
             asyncio.get_running_loop().remove_reader(self._sock)
 
-    def _end(self) -> PeerError:
-        peer = self._options.peer
-        if self._greeted:
-            return Unavailable(f"{peer} closed the connection")
+    def _unanswered(self) -> PeerError:
         hint = "" if self._options.tls else " (perhaps the port expects TLS)"
-        return Unavailable(f"{peer} closed the connection without an answer{hint}")
+        return Unavailable(f"{self._options.peer} closed the connection without an answer{hint}")

@@ -7,12 +7,14 @@ to the disk is let through before the next connection, so that it is recognised 
 (:mod:`bridge.sources.mqtt_deliveries`).
 
 **Topics that left the configuration.** A session keeps its subscriptions, nobody can ask the broker which ones,
-and throwing the session away would throw away what waits in it. So we subscribe to what is configured, and a
-message that no configured filter matches betrays a subscription of an earlier configuration: every filter that
-could have matched its topic, except the configured ones, is unsubscribed. (A topic of n levels is matched by
-less than 2 to the power of n+2 filters: 47 for four levels. Unsubscribing what does not exist is harmless.)
-The message itself, and what else is queued in the session for such topics, becomes a dead letter: it was
-published to be kept, and the spool keeps it, for people to look at.
+and throwing the session away would throw away what waits in it. So we subscribe to what is configured. A
+message that no configured filter matches, or that carries the identifier of another subscription (MQTT 5),
+betrays a subscription of an earlier configuration: every filter that could have matched its topic, except the
+configured ones, is unsubscribed. (A topic of n levels is matched by less than 2 to the power of n+2 filters, 47
+for four levels. Unsubscribing what does not exist is harmless.) What no configured filter matches, also what is
+still queued for such topics, becomes a dead letter: the broker was told that it would be kept, and the spool
+keeps it, for people to look at. The rest is a reading like any other; while an old and a new subscription both
+match, a broker may bring it twice, under identifiers of its own, and both are stored.
 
 **QoS 2** is refused: a client has to confirm such a message before its content is safe (PUBREC, MQTT 5.0
 §4.3.3), and is never given it again; a power cut in that moment would lose it. With QoS 1 it comes twice at
@@ -23,6 +25,7 @@ import asyncio
 import logging
 import zlib
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import ClassVar, Literal, NoReturn
 
@@ -35,7 +38,7 @@ from bridge.ports import Frame, Intake, Receipt, Site
 from bridge.settings import Duration, read_secret
 from bridge.sources.mqtt_deliveries import Deliveries
 from bridge.sources.settings import SourceSettings
-from bridge.sources.topic_filters import TopicFilter, filters_that_match
+from bridge.sources.topic_filters import TopicFilter, filters_that_match, overlap
 from bridge.tls import TlsSettings, client_context
 
 log = logging.getLogger(__name__)
@@ -64,7 +67,7 @@ class MqttSourceSettings(SourceSettings):
     topics: tuple[str, ...] = Field(min_length=1)
     """Topic filters, for example "plant/+/temperature" or "plant/#". A level in braces is a wildcard whose
     content has a name for templates: "site/{site}/{device}/+" gives {site} and {device}. The whole topic is
-    {topic}. If several filters match, the first gives the names."""
+    {topic}. No two filters may match the same topic."""
     qos: int = 1
     """Quality of service to subscribe with: 1, or 0 for readings that may be lost."""
     protocol: Literal["5", "3.1.1"] = "5"
@@ -89,13 +92,11 @@ class MqttSourceSettings(SourceSettings):
     @field_validator("topics")
     @classmethod
     def _are_filters(cls, topics: tuple[str, ...]) -> tuple[str, ...]:
-        seen = set()
-        for text in topics:
-            wanted = TopicFilter.parse(text).subscription
-            if wanted in seen:
-                msg = f'"{text}" subscribes to the same topics as another filter'
+        filters = [TopicFilter.parse(text) for text in topics]
+        for (text, one), (other_text, other) in combinations(zip(topics, filters, strict=True), 2):
+            if overlap(one.subscription, other.subscription):
+                msg = f'"{text}" and "{other_text}" match the same topics, whose messages may then come twice'
                 raise ValueError(msg)
-            seen.add(wanted)
         return topics
 
     @field_validator("qos")
@@ -150,6 +151,7 @@ class MqttSource:
         self._client_id = settings.client_id or f"edge-bridge-{site.gateway_id}-{name}"
         self._clock = site.clock
         self._filters = [TopicFilter.parse(text) for text in settings.topics]
+        self.identifiers = frozenset(one.identifier for one in self._filters)
         self._known: dict[str, tuple[Mapping[str, str] | None, int]] = {}
         self._deliveries: Deliveries | None = None
         self._subscribed = False
@@ -206,7 +208,7 @@ class MqttSource:
         # With 3.1.1 subscribing brings the retained messages again; once per process is enough.
         if self._subscribed and session.session_present and self._settings.protocol == "3.1.1":
             return
-        filters = [one.subscription for one in self._filters]
+        filters = {one.subscription: one.identifier for one in self._filters}
         granted = await session.subscribe(filters, self._settings.qos)
         self._subscribed = True
         lower = [name for name, qos in zip(filters, granted, strict=True) if qos < self._settings.qos]
@@ -242,15 +244,15 @@ class MqttSource:
         strays = [name for name in filters_that_match(topic) if name not in kept]
         if strays:
             await session.unsubscribe(strays)
-        if not self._hush("stray"):
-            return
-        if strays:
-            how = "its subscription is from an earlier configuration and was ended"
-        else:
-            how = "it has too many levels to find its subscription; a new client_id begins a new session"
-        log.info(
-            "source %s: %s still sent %s, which is not configured: %s", self._name, self._settings.peer, topic, how
-        )
+        if self._hush("stray"):
+            how = "it was ended" if strays else "give the source another client_id to begin without it"
+            log.info(
+                "source %s: a subscription of an earlier configuration at %s still brought %s; %s",
+                self._name,
+                self._settings.peer,
+                topic,
+                how,
+            )
 
     def _about(self, topic: str) -> tuple[Mapping[str, str] | None, int]:
         """What templates get for a topic (None: no filter matches) and the beginning of the digest."""
@@ -302,9 +304,10 @@ class _Flow:
         """The frame of each message, None for what is stored already; and topics that nobody asked for."""
         frames: list[Frame | None] = []
         strays: set[str] = set()
+        mine = self._source.identifiers
         for message in burst.messages:
             frame = self._source.frame(message)
-            if frame.fault is STRAY:
+            if frame.fault is STRAY or (message.subscriptions and mine.isdisjoint(message.subscriptions)):
                 strays.add(message.topic)
             if message.dup and frame.receipt is not None and self._deliveries.holds(frame.receipt):
                 self._source.redelivered += 1

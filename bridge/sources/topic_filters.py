@@ -5,13 +5,15 @@ the parent included; a wildcard at the beginning never matches topics that begin
 """
 
 import re
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Self
 
 _NAME = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}\Z")
 _RESERVED = frozenset({"topic"})
 _MAX_BYTES = 65535
+_IDENTIFIERS = 268_435_455
 _MAX_GUESSED_LEVELS = 8
 
 
@@ -68,6 +70,11 @@ class TopicFilter:
             pattern = r"(?!\$)" + pattern
         return cls("/".join(wanted), tuple(names), re.compile(pattern, re.DOTALL))
 
+    @property
+    def identifier(self) -> int:
+        """A number that is always the same for the same subscription, 1 to 268,435,455 (MQTT 5.0 §3.8.2.1.2)."""
+        return zlib.crc32(self.subscription.encode()) % _IDENTIFIERS + 1
+
     def match(self, topic: str) -> Mapping[str, str] | None:
         """The captured levels and ``topic`` itself, or None when the filter does not match the topic."""
         found = self._pattern.fullmatch(topic)
@@ -79,6 +86,22 @@ def _check_name(text: str, name: str, names: list[str]) -> None:
         raise ValueError(f'"{text}": {{{name}}} is the whole topic; choose another name')
     if name in names:
         raise ValueError(f'"{text}": the name {{{name}}} is used twice')
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether a topic exists that both subscriptions match."""
+    return _overlap(one.split("/"), other.split("/"), first=True)
+
+
+def _overlap(one: Sequence[str], other: Sequence[str], *, first: bool) -> bool:
+    if one[:1] == ["#"] or other[:1] == ["#"]:
+        rest = other if one[:1] == ["#"] else one
+        return not (first and rest[0].startswith("$"))
+    if not one or not other:
+        return not one and not other
+    if first and {one[0][:1], other[0][:1]} == {"+", "$"}:
+        return False
+    return (one[0] == other[0] or "+" in {one[0], other[0]}) and _overlap(one[1:], other[1:], first=False)
 
 
 def filters_that_match(topic: str) -> Iterator[str]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.sources.topic_filters import TopicFilter, filters_that_match
+from bridge.sources.topic_filters import TopicFilter, filters_that_match, overlap
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,37 @@ def test_the_number_of_guesses_is_bounded() -> None:
     assert len(set(filters_that_match("a/b/c/d"))) == 47
     assert len(list(filters_that_match("/".join("abcdefgh")))) == 767
     assert list(filters_that_match("/".join("abcdefghi"))) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ("a/b", "a/b", True),
+        ("a/+", "a/b", True),
+        ("a/#", "a", True),
+        ("a/#", "+/b/c", True),
+        ("a/+", "a/b/c", False),
+        ("a/b", "a/c", False),
+        ("+/x", "$SYS/x", False),
+        ("#", "$SYS/x", False),
+        ("$SYS/#", "$SYS/x", True),
+        ("#", "+", True),
+    ],
+)
+def test_filters_that_match_the_same_topic_overlap(one: str, other: str, both: bool) -> None:
+    assert overlap(one, other) == overlap(other, one) == both
+
+
+legal = filters.filter(bool)
+
+
+@given(legal, legal, st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=5).map("/".join))
+def test_no_topic_is_matched_by_two_filters_that_do_not_overlap(one: str, other: str, topic: str) -> None:
+    if TopicFilter.parse(one).match(topic) and TopicFilter.parse(other).match(topic):
+        assert overlap(one, other)
+
+
+def test_an_identifier_is_the_same_for_the_same_subscription_only() -> None:
+    one, same, other = (TopicFilter.parse(text) for text in ("a/{x}", "a/+", "a/#"))
+    assert one.identifier == same.identifier != other.identifier
+    assert 1 <= one.identifier <= 268_435_455
