@@ -65,3 +65,8 @@ def test_a_secret_that_cannot_be_read_pauses_and_names_the_key_and_the_file(
         path.write_bytes(content)
     with pytest.raises(Paused, match=f"password_file = {path}"):
         read_secret(path, "password_file")
+
+
+def test_a_duration_without_end_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Example.model_validate({"wait": float("inf")})
