@@ -202,11 +202,7 @@ def peer_error(error: BaseException, login: Login) -> Unavailable | Paused:
             return Paused(f"{_words(error)}; declare it at the broker, or correct exchange in the configuration")
         case amqp.ChannelAccessRefused():
             return Paused(f"{_words(error)}; give {who} the right to write to it")
-        case (
-            amqp.ChannelLockedResource()
-            | amqp.ChannelPreconditionFailed()
-            | amqp.ConnectionNotAllowed()
-        ):
+        case amqp.ChannelLockedResource() | amqp.ChannelPreconditionFailed() | amqp.ConnectionNotAllowed():
             return Paused(f"the broker says: {_words(error)}")
         case amqp.ConnectionClosed() | amqp.AMQPChannelError():
             return Unavailable(f"the broker says: {_words(error)}")
