@@ -29,6 +29,7 @@ WITHOUT_TEST = {
 """Modules without a test file of their own name, each with its reason."""
 
 STANDS_IN = {
+    "tests/sinks/test_amqp_exchange.py": {"bridge.sinks.amqp_delivery"},
     "tests/sinks/test_http_endpoint.py": {
         f"bridge.sinks.http_{room}" for room in ("answers", "delivery", "headers", "knock")
     },
