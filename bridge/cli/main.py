@@ -56,7 +56,7 @@ COMMANDS = {
         frozenset({"config", "json"}),
     ),
     "status": Verb("show what the running bridge does", "bridge.cli.status", frozenset({"config", "json"})),
-    "demo": Verb("play an outage and a power cut on this machine, without any configuration", "bridge.cli.demo"),
+    "demo": Verb("play an outage and a kill -9 on this machine, without any configuration", "bridge.cli.demo"),
     "sample": Verb("print a configuration to start from, every option explained", "bridge.cli.sample"),
     "reference": Verb("print the reference of the configuration as Markdown", "bridge.cli.sample"),
     "schema": Verb("print the JSON schema of the configuration, for editors", "bridge.cli.sample"),
