@@ -1,11 +1,9 @@
 """TLS: what is verified, what a changed file does, and what people are told."""
 
 import asyncio
-import contextlib
 import errno
 import socket
 import ssl
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,48 +14,12 @@ from pydantic import ValidationError
 from bridge.errors import Paused
 from bridge.tls import TlsSettings, client_context, explain, is_lasting
 from bridge.tls.validity import not_after
-from tests.kit.certificates import CLIENT_NAME, WRONG_HOST, CertificateKit, Identity
+from tests.kit.certificates import CLIENT_NAME, WRONG_HOST, CertificateKit, Identity, TlsServer
 
 
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> CertificateKit:
     return CertificateKit(tmp_path_factory.mktemp("certificates"))
-
-
-class Server:
-    """Answers every line with the common name of the client's certificate.
-
-    It runs OpenSSL over plain sockets in a thread, as most servers do; asyncio's own server drops the
-    connection before the alert that says why is sent.
-    """
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._thread = threading.Thread(target=self._serve)
-        self.port: int = self._listener.getsockname()[1]
-
-    def __enter__(self) -> int:
-        self._thread.start()
-        return self.port
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._listener.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                raw, _ = self._listener.accept()
-            except OSError:
-                return
-            raw.settimeout(10)
-            with raw, contextlib.suppress(OSError), self._context.wrap_socket(raw, server_side=True) as wrapped:
-                if wrapped.recv(100):
-                    pairs = (wrapped.getpeercert() or {}).get("subject", ())
-                    names = {pair[0][0]: pair[0][1] for pair in pairs}
-                    wrapped.sendall(f"{names.get('commonName', 'nobody')}\n".encode())
 
 
 async def ask(port: int, settings: TlsSettings | None, host: str = "localhost", *, say: bytes = b"who?\n") -> str:
@@ -87,7 +49,7 @@ def own(kit: CertificateKit, identity: Identity) -> TlsSettings:
 
 
 async def test_both_sides_know_each_other_by_their_certificates(kit: CertificateKit) -> None:
-    with Server(kit.server_context(demand_client=True)) as port:
+    with TlsServer(kit.server_context(demand_client=True)) as port:
         assert await ask(port, own(kit, kit.client)) == CLIENT_NAME
         assert await ask(port, own(kit, kit.client), "127.0.0.1") == CLIENT_NAME
 
@@ -95,27 +57,27 @@ async def test_both_sides_know_each_other_by_their_certificates(kit: Certificate
 async def test_the_key_may_be_in_the_file_of_the_certificate(kit: CertificateKit, tmp_path: Path) -> None:
     both = tmp_path / "both.pem"
     both.write_bytes(kit.client.key.read_bytes() + kit.client.cert.read_bytes())
-    with Server(kit.server_context(demand_client=True)) as port:
+    with TlsServer(kit.server_context(demand_client=True)) as port:
         assert await ask(port, TlsSettings(ca=kit.ca, cert=both)) == CLIENT_NAME
 
 
 async def test_the_servers_own_certificate_may_stand_for_its_ca(kit: CertificateKit) -> None:
-    with Server(kit.server_context()) as port:
+    with TlsServer(kit.server_context()) as port:
         assert await ask(port, TlsSettings(ca=kit.server.cert)) == "nobody"
 
 
 async def test_server_hostname_holds_whatever_host_was_dialled(kit: CertificateKit) -> None:
     settings = TlsSettings(ca=kit.ca, server_hostname=WRONG_HOST)
-    with Server(kit.server_context(kit.wrong_host_server)) as port:
+    with TlsServer(kit.server_context(kit.wrong_host_server)) as port:
         assert await ask(port, settings) == "nobody"
-    with Server(kit.server_context()) as port:
+    with TlsServer(kit.server_context()) as port:
         error = await failure(port, settings)
     assert f"not for {WRONG_HOST}" in (explain(error) or "")
 
 
 async def test_server_hostname_holds_for_plain_sockets_too(kit: CertificateKit) -> None:
     context = await client_context(TlsSettings(ca=kit.ca, server_hostname=WRONG_HOST))
-    with Server(kit.server_context(kit.wrong_host_server)) as port:
+    with TlsServer(kit.server_context(kit.wrong_host_server)) as port:
 
         def shake() -> str | None:
             with (
@@ -151,7 +113,7 @@ async def test_what_is_wrong_with_the_servers_certificate_is_named(
     kit: CertificateKit, identity: str, words: list[str]
 ) -> None:
     settings = TlsSettings(ca=kit.ca)
-    with Server(kit.server_context(getattr(kit, identity))) as port:
+    with TlsServer(kit.server_context(getattr(kit, identity))) as port:
         error = await failure(port, settings)
     told = explain(error, settings) or ""
     for word in words:
@@ -160,7 +122,7 @@ async def test_what_is_wrong_with_the_servers_certificate_is_named(
 
 
 async def test_a_ca_that_the_system_does_not_know_is_named(kit: CertificateKit) -> None:
-    with Server(kit.server_context()) as port:
+    with TlsServer(kit.server_context()) as port:
         error = await failure(port, None)
     assert "not signed by a CA" in (explain(error) or "")
     assert "a CA of the system" in (explain(error, TlsSettings()) or "")
@@ -170,7 +132,7 @@ async def test_a_ca_that_the_system_does_not_know_is_named(kit: CertificateKit) 
 async def test_a_missing_client_certificate_is_named(kit: CertificateKit, version: ssl.TLSVersion) -> None:
     context = kit.server_context(demand_client=True)
     context.minimum_version = context.maximum_version = version
-    with Server(context) as port:
+    with TlsServer(context) as port:
         error = await failure(port, TlsSettings(ca=kit.ca))
     assert "client certificate" in (explain(error) or "")
     assert "tls.cert" in (explain(error) or "")
@@ -178,7 +140,7 @@ async def test_a_missing_client_certificate_is_named(kit: CertificateKit, versio
 
 
 async def test_a_client_certificate_of_an_unknown_ca_is_named(kit: CertificateKit) -> None:
-    with Server(kit.server_context(demand_client=True)) as port:
+    with TlsServer(kit.server_context(demand_client=True)) as port:
         error = await failure(port, own(kit, kit.rogue_client))
     assert "does not know the CA that signed it" in (explain(error) or "")
     assert is_lasting(error)
@@ -239,7 +201,7 @@ async def test_the_same_files_give_the_same_context(kit: CertificateKit) -> None
 async def test_a_renewed_certificate_is_used_by_the_next_connection(kit: CertificateKit, tmp_path: Path) -> None:
     first, second = kit.issue("first", common_name="first"), kit.issue("second", common_name="second")
     settings = TlsSettings(ca=kit.ca, cert=tmp_path / "cert.pem", key=tmp_path / "key.pem")
-    with Server(kit.server_context(demand_client=True)) as port:
+    with TlsServer(kit.server_context(demand_client=True)) as port:
         for identity, name in ((first, "first"), (second, "second")):
             for source, target in ((identity.cert, "cert"), (identity.key, "key")):
                 new = tmp_path / "new"
@@ -321,7 +283,7 @@ async def test_an_encrypted_key_needs_its_password_and_never_asks_the_terminal(
         await client_context(settings)
     assert "barley" not in str(caught.value)
     password.write_text("open sesame\n")
-    with Server(kit.server_context(demand_client=True)) as port:
+    with TlsServer(kit.server_context(demand_client=True)) as port:
         assert await ask(port, settings) == CLIENT_NAME
 
 

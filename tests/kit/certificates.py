@@ -1,6 +1,9 @@
 """Certificates for tests of TLS: a CA, what it signed, and everything that can be wrong with a certificate."""
 
+import contextlib
+import socket
 import ssl
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -93,3 +96,39 @@ class CertificateKit:
         path = self._folder / f"{name}.pem"
         path.write_bytes(pem)
         return path
+
+
+class TlsServer:
+    """Answers every line with the common name of the client's certificate.
+
+    It runs OpenSSL over plain sockets in a thread, as most servers do; asyncio's own server drops the
+    connection before the alert that says why is sent.
+    """
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._serve)
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> int:
+        self._thread.start()
+        return self.port
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                raw, _ = self._listener.accept()
+            except OSError:
+                return
+            raw.settimeout(10)
+            with raw, contextlib.suppress(OSError), self._context.wrap_socket(raw, server_side=True) as wrapped:
+                if wrapped.recv(100):
+                    pairs = (wrapped.getpeercert() or {}).get("subject", ())
+                    names = {pair[0][0]: pair[0][1] for pair in pairs}
+                    wrapped.sendall(f"{names.get('commonName', 'nobody')}\n".encode())
