@@ -62,6 +62,7 @@ class Log:
         self._retention = self._new_retention()
         self._cursors: dict[str, LogCursor] = {}
         self._committer: Committer | None = None
+        self._found_to = 0
         self.trouble: OSError | None = None
 
     async def __aenter__(self) -> Self:
@@ -74,6 +75,7 @@ class Log:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(self._writers, self._open)
         self._take_over(found)
+        self._found_to = found.next
         self._writer.adopt(found)
         self._writer.start(self.trouble)
         if found.torn:
@@ -125,6 +127,10 @@ class Log:
 
     async def recent(self, count: int) -> Sequence[bytes]:
         """Payloads of the latest durable records, oldest first, as far as still on the disk."""
+        if self._shelf.durable < self._found_to:
+            # What an unclean stop left is being written again, before anything else: it belongs to the answer.
+            _, done = await self._writer.queue.append((), {}, None)
+            await done
         offset = max(self._shelf.first, self._shelf.durable - count)
         stop = self._shelf.durable
         payloads: list[bytes] = []
