@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -181,11 +182,11 @@ async def test_nothing_is_acknowledged_before_it_is_asked_for_and_then_in_order(
         taken = await take(bursts, 3)
         await one.subscribe({"x": 1}, 1)  # a full turn of the link after the messages
         assert link.acknowledged == []
-        assert one.unacknowledged == 3
+        assert one._inbox.unacknowledged == 3
         assert all(one.acknowledge(burst) for burst in taken)
         await link.until(lambda link: len(link.acknowledged) == 3)
         assert link.acknowledged == [3, 1, 2]
-        assert one.unacknowledged == 0
+        assert one._inbox.unacknowledged == 0
 
 
 async def test_bursts_cannot_be_acknowledged_out_of_order(broker: FakeBroker) -> None:
@@ -341,11 +342,14 @@ async def test_reading_stops_when_too_much_is_unacknowledged_and_goes_on_after(b
     ):
         link = await broker.link()
         link.send(*(reading(broker, number, payload) for number in range(1, total + 1)))
+        async with asyncio.timeout(10):
+            while not one._reader.paused:
+                await asyncio.sleep(0.01)
         got = 0
         while got < total:
             for burst in await take(bursts, 1):
                 got += len(burst.messages)
-                assert one.unacknowledged <= bound + chunk // len(payload) + 1
+                assert one._inbox.unacknowledged <= bound + chunk // len(payload) + 1
                 assert one.acknowledge(burst)
         await link.until(lambda link: len(link.acknowledged) == total)
         assert link.acknowledged == list(range(1, total + 1))
@@ -404,16 +408,18 @@ def _hold_answer(proxy: ChaosProxy) -> None:
     proxy.hold("down")
 
 
+@pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("hold", [_hold_connect, _hold_answer])
 async def test_a_cancelled_connect_leaves_no_zombie(
-    broker: FakeBroker, hold: Callable[[ChaosProxy], None]
+    broker: FakeBroker, hold: Callable[[ChaosProxy], None], tls: bool
 ) -> None:
     before = open_sockets()
     async with ChaosProxy(broker.port) as proxy:
         hold(proxy)
 
         async def connect() -> None:
-            async with session(broker, proxy.port):
+            context = ssl.create_default_context() if tls else None
+            async with session(broker, proxy.port, tls=context):
                 raise AssertionError("it cannot be connected")
 
         connecting = asyncio.create_task(connect())

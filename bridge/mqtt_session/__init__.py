@@ -98,6 +98,10 @@ class MqttSession:
         """Says goodbye if the connection still stands, and closes it."""
         await self._close()
 
+    def give_up(self, reason: PeerError) -> None:
+        """Ends the connection; what waits for something of it gets this reason, unless there was one before."""
+        self._lose(reason)
+
     # --- messages in ----------------------------------------------------------------------------------------
 
     def bursts(self, max_messages: int, max_bytes: int) -> AsyncGenerator[Burst, None]:
@@ -125,11 +129,6 @@ class MqttSession:
             self._paho._packet_queue(paho.PUBACK, pubacks, 0, 1)  # noqa: SLF001 - one write for all of them
         self._reader.resume()
         return True
-
-    @property
-    def unacknowledged(self) -> int:
-        """Messages that arrived and were not acknowledged."""
-        return self._inbox.unacknowledged
 
     def take_dropped(self) -> int:
         """How many messages with QoS 0 were dropped for want of room since the last call."""
@@ -222,8 +221,8 @@ class MqttSession:
             timeout=options.timeout,
             logger=_library_log,
         )
+        # It never sees a PUBLISH, so it acknowledges nothing by itself.
         self._paho = client = self._client._client  # noqa: SLF001 - aiomqtt has no manual acknowledgement
-        client.manual_ack_set(True)
         client.max_inflight_messages_set(0)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect

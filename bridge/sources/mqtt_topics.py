@@ -179,8 +179,8 @@ class MqttSource:
             async with MqttSession(await self._options(), self._clock) as session:
                 if not session.session_present:
                     self._deliveries = deliveries = Deliveries()
-                await self._subscribe(session)
-                intake.connected(self._settings.peer)
+                # Beside the flow: a broker may send so much at once that its answer comes only when we take it.
+                storing.create_task(self._subscribe(session, intake))
                 await _Flow(self, session, intake, deliveries, storing).run()
         except PeerError as error:
             return error
@@ -204,21 +204,25 @@ class MqttSource:
             receive_maximum=settings.receive_maximum,
         )
 
-    async def _subscribe(self, session: MqttSession) -> None:
+    async def _subscribe(self, session: MqttSession, intake: Intake) -> None:
         # With 3.1.1 subscribing brings the retained messages again; once per process is enough.
-        if self._subscribed and session.session_present and self._settings.protocol == "3.1.1":
-            return
-        filters = {one.subscription: one.identifier for one in self._filters}
-        granted = await session.subscribe(filters, self._settings.qos)
-        self._subscribed = True
-        lower = [name for name, qos in zip(filters, granted, strict=True) if qos < self._settings.qos]
-        if lower and self._hush("granted"):
-            log.warning(
-                "source %s: %s grants only QoS 0 for %s; readings there can be lost",
-                self._name,
-                self._settings.peer,
-                ", ".join(lower),
-            )
+        if not (self._subscribed and session.session_present and self._settings.protocol == "3.1.1"):
+            filters = {one.subscription: one.identifier for one in self._filters}
+            try:
+                granted = await session.subscribe(filters, self._settings.qos)
+            except PeerError as error:
+                session.give_up(error)
+                return
+            self._subscribed = True
+            lower = [name for name, qos in zip(filters, granted, strict=True) if qos < self._settings.qos]
+            if lower and self._hush("granted"):
+                log.warning(
+                    "source %s: %s grants only QoS 0 for %s; readings there can be lost",
+                    self._name,
+                    self._settings.peer,
+                    ", ".join(lower),
+                )
+        intake.connected(self._settings.peer)
 
     def frame(self, message: Message) -> Frame:
         """The message as a frame; with a fault if it can never become a reading."""
@@ -243,7 +247,10 @@ class MqttSource:
         kept = {one.subscription for one in self._filters}
         strays = [name for name in filters_that_match(topic) if name not in kept]
         if strays:
-            await session.unsubscribe(strays)
+            try:
+                await session.unsubscribe(strays)
+            except PeerError:
+                return  # the next message on the next connection brings us here again
         if self._hush("stray"):
             how = "it was ended" if strays else "give the source another client_id to begin without it"
             log.info(
@@ -297,7 +304,7 @@ class _Flow:
                 self._intake.lost(dropped, OVERFLOW)
             for topic in strays - self._ended:
                 self._ended.add(topic)
-                await self._source.end_subscriptions(self._session, topic)
+                self._storing.create_task(self._source.end_subscriptions(self._session, topic))
         raise AssertionError("bursts never end silently")
 
     def _frames(self, burst: Burst) -> tuple[list[Frame | None], set[str]]:

@@ -83,6 +83,7 @@ class FakeBroker:
     Attributes:
         version5: which MQTT it speaks.
         connack: session present flag and reason code; None: no answer.
+        greeting: sent right after CONNACK, as a broker does that has messages waiting.
         suback: reason code for each filter.
         puback: reason code for what the client publishes; None: no answer.
         pings: whether they are answered.
@@ -91,6 +92,7 @@ class FakeBroker:
 
     version5: bool = True
     connack: tuple[int, int] | None = (0, 0)
+    greeting: bytes = b""
     suback: int = 1
     puback: int | None = 0
     pings: bool = True
@@ -129,7 +131,7 @@ class FakeBroker:
     def _answer(self, kind: int, body: bytes) -> bytes:
         none = b"\0" if self.version5 else b""
         if kind == CONNECT and self.connack is not None:
-            return packet(CONNACK, bytes(self.connack) + none)
+            return packet(CONNACK, bytes(self.connack) + none) + self.greeting
         if kind in {SUBSCRIBE, UNSUBSCRIBE}:
             codes = bytes([self.suback]) * self._filters(kind, body)
             if kind == UNSUBSCRIBE:

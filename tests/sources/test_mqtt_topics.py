@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from bridge.clock import SystemClock
 from bridge.errors import Paused, PeerError, Unavailable
+from bridge.mqtt_session import Bounds
 from bridge.mqtt_session.packets import MAX_PACKET
 from bridge.ports import Frame, Site
 from bridge.sources.mqtt_topics import BURSTS, OVERFLOW, MqttSource, MqttSourceSettings
@@ -107,6 +108,20 @@ def test_templates_may_use_only_what_every_filter_gives() -> None:
 
 
 # --- the flow ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("topic", ["plant/p1", "old/p1"])
+async def test_a_broker_that_sends_all_it_has_before_it_answers_is_no_deadlock(
+    broker: FakeBroker, topic: str
+) -> None:
+    total = 3 * Bounds().unacknowledged
+    broker.greeting = b"".join(reading(broker, number, topic=topic) for number in range(1, total + 1))
+    intake = FakeIntake()
+    async with running(source(broker), intake):
+        link = await broker.link()
+        await link.until(lambda link: len(link.acknowledged) == total)
+        await intake.until(connected=1)
+    assert link.acknowledged == list(range(1, total + 1))
 
 
 async def test_connect_names_the_session_by_gateway_and_source(broker: FakeBroker) -> None:
