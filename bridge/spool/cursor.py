@@ -21,6 +21,7 @@ class LogCursor:
         self._ledger = ledger
         self._settled = settled
         self._next: Offset = ledger.low
+        self._served: Offset = ledger.low
         self._place: Place | None = None
         self._offsets: list[Offset] = []
         self._payloads: list[bytes] = []
@@ -53,7 +54,7 @@ class LogCursor:
 
     def settle(self, offsets: Sequence[Offset]) -> None:
         """These are done for ever."""
-        count = sum(self._ledger.settle(first, min(stop, self._next)) for first, stop in runs(offsets))
+        count = sum(self._ledger.settle(first, min(stop, self._served)) for first, stop in runs(offsets))
         if count:
             self._settled(count)
 
@@ -98,6 +99,7 @@ class LogCursor:
         if stop == at:
             self._offsets, self._payloads, self._at = [], [], 0
             return None
+        self._served = offsets[stop - 1] + 1
         return Batch(offsets[at:stop], payloads[at:stop])
 
     def _take(self, chunk: Chunk) -> None:

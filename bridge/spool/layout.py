@@ -282,7 +282,10 @@ def scan(read: Read, position: int, end: int, salt: int) -> Iterator[PlainFound]
     while base + at + size <= end:
         if len(buffer) - at < size:
             base, at = base + at, 0
-            buffer = read(base, min(CHUNK, end - base))
+            wanted = min(CHUNK, end - base)
+            buffer = read(base, wanted)
+            if len(buffer) < wanted:
+                end = base + len(buffer)
             if len(buffer) < size:
                 break
         crc, magic, kind, flags, offset, length, payload_crc, lag, _ = unpack(buffer, at)
@@ -291,8 +294,6 @@ def scan(read: Read, position: int, end: int, salt: int) -> Iterator[PlainFound]
             stop = _resynchronise(read, start + 8, end, salt)
             yield start, stop, UNREADABLE, 0, 0, 0, None
             at = stop - base
-            if at > len(buffer):
-                buffer, base, at = b"", stop, 0
             continue
         stop = at + size + length
         if stop > len(buffer) and base + len(buffer) < end:
@@ -305,7 +306,7 @@ def scan(read: Read, position: int, end: int, salt: int) -> Iterator[PlainFound]
         good = stop <= len(buffer) and crc32(payload) == payload_crc
         stop += -length & 7
         yield base + at, min(base + stop, end), kind, flags, offset, lag, payload if good else None
-        at = min(stop, len(buffer)) if base + stop < end else end - base
+        at = stop
     if base + at < end:
         yield base + at, end, UNREADABLE, 0, 0, 0, None
 

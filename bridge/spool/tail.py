@@ -148,13 +148,15 @@ def tolerant(files: Files, fd: int) -> Read:
             return files.pread(fd, size, position)
         except OSError:
             parts = []
-            for at in range(position, position + size, 4096):
-                wanted = min(4096, position + size - at)
+            at, end = position, position + size
+            while at < end:
+                wanted = min(4096 - at % 4096, end - at)
                 try:
                     part = files.pread(fd, wanted, at)
                 except OSError:
                     part = bytes(wanted)
                 parts.append(part)
+                at += wanted
                 if len(part) < wanted:
                     break
             return b"".join(parts)

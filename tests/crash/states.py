@@ -171,7 +171,7 @@ class CrashStates:
         return [*sorted(moments), max((o.done for o in self.trace.operations), default=0) + 1]
 
     def recipes(self, seed: int) -> Iterator[Recipe]:
-        """Systematic ones in random order, the simplest first; then random ones without an end."""
+        """Systematic ones of every depth by turns, each in random order, between random ones; without an end."""
         rng = random.Random(seed)
         instants = self.instants()
         ranks: list[list[Recipe]] = [[], [], []]
@@ -188,9 +188,12 @@ class CrashStates:
                     ranks[2] += [Recipe(instant, kind, operation, rng.getrandbits(32)) for kind in more]
         for rank in ranks:
             rng.shuffle(rank)
-            yield from rank
-        while self.damage != "killed":
-            yield Recipe(rng.choice(instants), "random", seed=rng.getrandbits(48))
+        while self.damage != "killed" or any(ranks):
+            for rank in ranks:
+                if rank:
+                    yield rank.pop()
+            if self.damage != "killed":
+                yield Recipe(rng.choice(instants), "random", seed=rng.getrandbits(48))
 
     def states(self, count: int, seed: int) -> Iterator[State]:
         """At most ``count`` states, each different from the others."""

@@ -112,6 +112,16 @@ class FaultyFiles:
         node = File(bytearray(content), bytearray(content))
         folder.seen[path.name] = folder.medium[path.name] = node
 
+    def make(self, path: Path) -> None:
+        """Makes a directory and its parents, durably."""
+        folder = self._root
+        for part in path.parts[1:]:
+            child = folder.seen.get(part)
+            if child is None:
+                child = folder.seen[part] = folder.medium[part] = Folder()
+            assert isinstance(child, Folder)
+            folder = child
+
     def names(self, path: Path) -> list[str]:
         """The names in a directory."""
         return sorted(self._folder(path).seen)
@@ -266,9 +276,9 @@ class FaultyFiles:
         return node
 
     def _cut(self, folder: Folder, rng: random.Random, *, tear: bool, keep: float) -> None:
-        for change in folder.on_the_way:
+        for entry in folder.on_the_way:
             if rng.random() < keep:
-                _rename(folder.medium, change)
+                _rename(folder.medium, entry)
         folder.on_the_way = []
         folder.seen = dict(folder.medium)
         for node in folder.seen.values():

@@ -110,7 +110,7 @@ class SpoolMachine(RuleBasedStateMachine):
     # --- rules ----------------------------------------------------------------------------------------
 
     @rule(sizes=st.lists(st.sampled_from((10, 500, 5000, 20000)), min_size=1, max_size=5), together=st.booleans())
-    def append(self, sizes: list[int], together: bool) -> None:  # noqa: FBT001 - drawn
+    def append(self, sizes: list[int], together: bool) -> None:
         groups = [sizes] if together else [[size] for size in sizes]
         if self.files.broken:
             groups = groups[:1]
@@ -213,7 +213,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert not self.waiting, "the spool did not recover by itself"
 
     @rule(short=st.booleans())
-    def short_writes(self, short: bool) -> None:  # noqa: FBT001 - drawn
+    def short_writes(self, short: bool) -> None:
         self.files.short_writes = short
 
     @rule()
@@ -226,7 +226,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.after()
 
     @rule(seed=st.integers(0, 2**32), power=st.booleans())
-    def crash(self, seed: int, power: bool) -> None:  # noqa: FBT001 - drawn
+    def crash(self, seed: int, power: bool) -> None:
         # The process stops at once: its files go dead first, so that its last words are not written.
         rng = random.Random(seed)
         dead, self.files = self.files, FaultyFiles()

@@ -1,0 +1,89 @@
+import pytest
+
+from bridge.spool.book import Book
+from bridge.spool.layout import Segment
+from bridge.spool.retention import Retention
+from bridge.spool.shelf import Shelf
+from tests.kit.faulty_files import FaultyFiles
+
+SIZE = 100
+
+
+class Case:
+    """Five segments of ten records and SIZE bytes each."""
+
+    def __init__(self, max_bytes: int = 10_000) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - never used, only typed
+        from pathlib import Path  # noqa: PLC0415 - likewise
+
+        self.shelf = Shelf(FaultyFiles(), Path("/log"), ThreadPoolExecutor(1))
+        self.shelf.segments = [Segment(number + 1, 10 * number, 1, SIZE) for number in range(5)]
+        self.shelf.durable = 50
+        self.book = Book(0)
+        self.retention = Retention(
+            "log", shelf=self.shelf, book=self.book, max_bytes=max_bytes, segment_bytes=SIZE
+        )
+
+    @property
+    def firsts(self) -> list[int]:
+        return [segment.first for segment in self.shelf.segments]
+
+
+def test_below_the_limit_nothing_is_dropped() -> None:
+    case = Case(7 * SIZE)
+    case.retention.make_room()
+    assert case.firsts == [0, 10, 20, 30, 40]
+
+
+def test_room_is_made_for_the_next_and_the_prepared_segment(caplog: pytest.LogCaptureFixture) -> None:
+    case = Case(5 * SIZE)
+    case.book.ledger("cloud").settle(0, 5)
+    case.retention.make_room()
+    assert case.firsts == [20, 30, 40]
+    assert [segment.first for segment in case.retention.doomed] == [0, 10]
+    assert case.retention.dropped == 15
+    assert case.book.ledger("cloud").skipped == 15
+    assert "dropped: max_bytes is reached" in caplog.text
+
+
+def test_the_newest_segment_is_never_dropped() -> None:
+    case = Case(1)
+    case.retention.make_room()
+    assert case.firsts == [40]
+    assert not case.retention.drop_oldest("test")
+
+
+def test_only_what_is_durably_passed_is_retired() -> None:
+    case = Case()
+    ledger = case.book.ledger("cloud")
+    ledger.settle(0, 25)
+    assert case.retention.frees_with_next_state
+    case.retention.retire()
+    assert case.firsts == [0, 10, 20, 30, 40]
+    _, token = case.book.changes({})
+    case.book.written(0, token)
+    case.retention.retire()
+    assert case.firsts == [20, 30, 40]
+
+
+def test_without_a_cursor_everything_is_kept() -> None:
+    case = Case()
+    case.retention.advance_start()
+    case.retention.retire()
+    assert case.firsts == [0, 10, 20, 30, 40]
+    assert case.book.start == 0
+
+
+def test_the_start_follows_the_slowest_cursor() -> None:
+    case = Case()
+    case.book.ledger("cloud").settle(0, 45)
+    case.book.ledger("local").settle(0, 29)
+    case.retention.advance_start()
+    assert case.book.start == 20
+
+
+def test_a_predecessor_without_records_goes() -> None:
+    case = Case()
+    case.retention.add(Segment(6, 40, 2, SIZE))
+    assert [segment.generation for segment in case.shelf.segments] == [1, 2, 3, 4, 6]
+    assert [segment.generation for segment in case.retention.doomed] == [5]
