@@ -125,6 +125,7 @@ class Daemon:
                 preexec_fn=None if cpus is None else lambda: os.sched_setaffinity(0, cpus),
             )
             self._listener = asyncio.create_task(self._listen(self._process))
+            self._listener.add_done_callback(lambda _: self._grown.set())
             if wait:
                 await self._until_ready(told, within)
 
@@ -152,6 +153,7 @@ class Daemon:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 while True:
+                    assert self.running, f"the daemon has ended before: {what}"
                     # Within the first moments after READY the socket may not listen yet.
                     with contextlib.suppress(NotRunning):
                         report = await self.status()
@@ -171,6 +173,8 @@ class Daemon:
                         if wanted.search(self.lines[seen]):
                             return self.lines[seen]
                         seen += 1
+                    if self._listener is None or self._listener.done():
+                        break
                     self._grown.clear()
                     await self._grown.wait()
         raise AssertionError(f"no line with {pattern!r} in:\n" + "\n".join(self.lines[since:][-60:]))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from aio_pika.abc import AbstractIncomingMessage
 
+from bridge.report import BridgeReport
 from tests.kit.rabbitmq import PASSWORD, USER, RabbitBroker
+from tests.kit.receiver import Receiver
 from tests.kit.tally import Tally
 
 EVENT = 'event = { type = "com.example.boiler.reading.measured" }'
@@ -29,6 +31,25 @@ def serial_table(port: Path, name: str = "scale") -> str:
 def http_table(url: str, name: str = "web", *, mode: str = "structured", more: str = "") -> str:
     """An HTTP sink; ``more`` are further keys."""
     return f'[sinks.{name}]\nkind = "http"\nurl = "{url}"\nmode = "{mode}"\n{more}\n\n'
+
+
+def stored(count: int) -> Callable[[BridgeReport], bool]:
+    """Whether that many events were made durable since the start."""
+    return lambda report: sum(source.stored for source in report.sources) >= count
+
+
+def down(name: str) -> Callable[[BridgeReport], bool]:
+    """Whether the sink has lost its peer."""
+    return lambda report: any(sink.name == name and sink.state == "down" for sink in report.sinks)
+
+
+def posted(receiver: Receiver) -> Tally:
+    """What the receiver has taken with a 2xx, every time that it came."""
+    tally = Tally()
+    for arrival in receiver.arrivals:
+        if arrival.key in receiver.accepted:
+            tally.add(arrival.raw)
+    return tally
 
 
 @dataclass(frozen=True)

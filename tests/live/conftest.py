@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.certificates import CertificateKit
+from tests.kit.certificates import CLIENT_NAME, CertificateKit
 from tests.kit.endtoend import FarQueue, far_queue
 from tests.kit.mosquitto import Mosquitto, mosquitto
 from tests.kit.rabbitmq import BrokerTls, RabbitBroker, User
@@ -15,7 +15,10 @@ from tests.kit.rabbitmq import BrokerTls, RabbitBroker, User
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> CertificateKit:
     """Good and bad certificates."""
-    return CertificateKit(tmp_path_factory.mktemp("certificates"))
+    kit = CertificateKit(tmp_path_factory.mktemp("certificates"))
+    # Erlang refuses the empty list of alternative names that a certificate without a host would have.
+    kit.client = kit.issue("client", "gateway.example", common_name=CLIENT_NAME)
+    return kit
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +31,7 @@ def shared_rabbit(
     """
     server = certificates.server
     tls = BrokerTls(certificates.ca, server.cert, server.key)
-    with RabbitBroker(tmp_path_factory.mktemp("rabbit"), tls=tls, users=(User("gateway"),)) as broker:
+    with RabbitBroker(tmp_path_factory.mktemp("rabbit"), tls=tls, users=(User(CLIENT_NAME),)) as broker:
         yield broker
 
 
