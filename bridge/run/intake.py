@@ -128,17 +128,19 @@ class SourceIntake:
             log.warning("source %s: lost %d: %s", self._name, told, reason)
 
     async def receipts(self) -> Sequence[Receipt]:
-        """Receipts of this source among the latest durable records, oldest first, each once."""
-        receipts: dict[Receipt, None] = {}
+        """Receipts of this source among the latest durable records, oldest first.
+
+        Equal ones are not folded: a repetition tells that the peer uses its numbers again soon.
+        """
+        receipts: list[Receipt] = []
         for payload in await self._lane.recent(RECENT):
             try:
                 stored = unpack_event(payload)
             except ValueError:
                 continue
             if stored.source == self._name and stored.receipt is not None:
-                receipts.pop(stored.receipt, None)
-                receipts[stored.receipt] = None
-        return list(receipts)
+                receipts.append(stored.receipt)
+        return receipts
 
     def _bury(self, letters: Sequence[bytes]) -> "asyncio.Task[Offset]":
         burial = asyncio.create_task(self._dead_letters.append(letters))
