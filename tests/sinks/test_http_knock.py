@@ -1,5 +1,6 @@
 """The HTTP sink over TLS: who trusts whom is settled before anything is sent."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from bridge.errors import Paused, Unavailable
 from bridge.sinks.http_endpoint import HttpSink
 from tests.kit.certificates import CLIENT_NAME, CertificateKit, TlsServer
-from tests.kit.http_sink import EVENTS, attempt, event, sink_to
+from tests.kit.http_sink import EVENTS, assert_nothing_runs_since, attempt, event, sink_to
 from tests.kit.receiver import Receiver
 
 
@@ -94,3 +95,20 @@ async def test_a_port_that_expects_tls_never_confirms(kit: CertificateKit) -> No
     async with Receiver(tls=kit.server_context()) as receiver:
         error = await attempt(sink_to(receiver.url.replace("https:", "http:")), [event(1)])
     assert isinstance(error, Unavailable)
+
+
+@pytest.mark.parametrize("turns", range(0, 120, 13))
+async def test_cancelling_at_any_await_leaves_nothing_running(kit: CertificateKit, turns: int) -> None:
+    async with Receiver(tls=kit.server_context()) as receiver:
+        before = asyncio.all_tasks()
+
+        async def work() -> None:
+            async with sink_to(receiver.url, tls={"ca": kit.ca}).open() as delivery:
+                await delivery.send(EVENTS)
+
+        working = asyncio.create_task(work())
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        working.cancel()
+        await asyncio.wait({working})
+        await assert_nothing_runs_since(before)
