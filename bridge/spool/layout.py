@@ -200,7 +200,7 @@ class Encoder:
         for item in items:
             if item.first > expected:
                 self.gap(expected, item.first - expected)
-            if item.marks is None:
+            if item.marks is None or not item.payloads:
                 self._events(item.first, item.payloads)
             else:
                 self._marked(item.first, item.payloads, item.marks)
@@ -214,13 +214,13 @@ class Encoder:
         """Everything added so far."""
         return b"".join(self._parts)
 
-    def _events(self, offset: int, payloads: Sequence[bytes]) -> None:
+    def _events(self, offset: int, payloads: Sequence[bytes], flags: int = 0) -> None:
         # The hot path of writing: the same as record(), without the call.
         pack, pack_crc, salt, parts = _RECORD_TAIL.pack, _U32.pack, self._salt, self._parts
         watermark, seconds = self._watermark, self._seconds
         for payload in payloads:
             size = len(payload)
-            tail = pack(_MAGIC, EVENT, 0, offset, size, crc32(payload), offset - watermark, seconds)
+            tail = pack(_MAGIC, EVENT, flags, offset, size, crc32(payload), offset - watermark, seconds)
             parts += (pack_crc(crc32(tail, salt)), tail, payload, _PADDING[size & 7])
             offset += 1
 
@@ -228,13 +228,11 @@ class Encoder:
         # The marks stand in the first and in the last record: no single damage takes them from the rest.
         prefix = _U32.pack(len(marks)) + marks
         last = len(payloads) - 1
-        for index, payload in enumerate(payloads):
-            flags = MARKED
-            if index == 0:
-                flags |= OPENS | CARRIES
-            if index == last:
-                flags |= CLOSES | CARRIES
-            self.record(EVENT, flags, first + index, prefix + payload if flags & CARRIES else payload)
+        ends = MARKED | CARRIES
+        self.record(EVENT, ends | OPENS | (CLOSES if not last else 0), first, prefix + payloads[0])
+        self._events(first + 1, payloads[1:last], MARKED)
+        if last:
+            self.record(EVENT, ends | CLOSES, first + last, prefix + payloads[last])
 
 
 def split_marks(payload: bytes) -> tuple[bytes, bytes]:
