@@ -33,7 +33,7 @@ _TIME = re.compile(
 )
 _MEDIA_TYPE = re.compile(
     r"[A-Za-z0-9!#$&\-^_.+]+/[A-Za-z0-9!#$&\-^_.+]+"
-    r"(?:\s*;\s*[A-Za-z0-9!#$&\-^_.+]+=(?:[A-Za-z0-9!#$&'*\-^_`.|~+]+|\"[^\"\\\x00-\x1f\x7f]*\"))*\Z"
+    r"(?:[ \t]*;[ \t]*[A-Za-z0-9!#$&\-^_.+]+=(?:[A-Za-z0-9!#$&'*\-^_`.|~+]+|\"[^\"\\\x00-\x1f\x7f]*\"))*\Z"
 )
 INT32 = range(-(2**31), 2**31)
 
@@ -101,6 +101,13 @@ class Event:
             if value is not None:
                 yield name, value
         yield from self.extensions
+
+
+def canonical(value: ExtensionValue) -> str:
+    """An attribute's value as the string that CloudEvents defines for its type ("Type System")."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
 
 
 def violations(event: Event) -> Iterator[str]:

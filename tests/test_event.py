@@ -39,6 +39,7 @@ def test_legal_events_break_no_rule(event: Event) -> None:
         ({"time": "2026-11-23T10:00:00+02:30:15"}, "time"),
         ({"datacontenttype": "json"}, "datacontenttype"),
         ({"datacontenttype": "a/b\r\nx: y"}, "datacontenttype"),
+        ({"datacontenttype": "a/b;\n c=d"}, "datacontenttype"),
         ({"dataschema": "schemas/a.json"}, "dataschema"),
         ({"dataschema": "https://example.com/a#b"}, "dataschema"),
         ({"extensions": (("Unit", "x"),)}, "Unit"),

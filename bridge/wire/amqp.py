@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from bridge.event import Event, ExtensionValue
+from bridge.event import Event, canonical
 from bridge.wire import json_format
 
 DEFAULT_PREFIX: Final = "cloudEvents_"
@@ -94,13 +94,6 @@ def binary(event: Event, prefix: str = DEFAULT_PREFIX) -> Message:
         ),
         event.data or b"",
     )
-
-
-def canonical(value: ExtensionValue) -> str:
-    """An attribute's value as the string that CloudEvents defines for its type ("Type System")."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 @lru_cache(maxsize=1024)

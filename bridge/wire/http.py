@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote
 
-from bridge.event import Event, ExtensionValue
+from bridge.event import Event, ExtensionValue, canonical
 from bridge.wire import json_format
 
 # 3.1.3.2: what need not be encoded is U+0021 to U+007E without the quotation mark and the percent sign;
@@ -68,9 +68,7 @@ def binary(event: Event) -> Message:
 
 def _encoded(value: ExtensionValue) -> str:
     """The canonical string of the value, percent-encoded once (3.1.3.2)."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _quoted(value) if isinstance(value, str) else str(value)
+    return _quoted(value) if isinstance(value, str) else canonical(value)
 
 
 @lru_cache(maxsize=1024)
