@@ -11,9 +11,7 @@ MAX_FILE = 350
 MAX_FUNCTION = 60
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "misc", "constants"}
 
-BROAD_ALLOWED = {
-    "bridge.spool.committer": "whoever waits for the writer must be told that it ended; close raises the error",
-}
+BROAD_ALLOWED = {}
 """Modules that may catch everything, each with its reason."""
 
 CANCELLATION_ALLOWED: dict[str, str] = {}

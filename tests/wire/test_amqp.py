@@ -14,7 +14,7 @@ from pamqp.header import ContentHeader
 from bridge.event import Event
 from bridge.wire import json_format
 from bridge.wire.amqp import Message, Unsendable, binary, content_frames, publish_frame, structured
-from tests.wire.legal_events import events
+from tests.kit.events import events
 
 FRAME_MAX = 131_072
 

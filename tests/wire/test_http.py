@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from bridge.event import Event
 from bridge.wire import json_format
 from bridge.wire.http import Unsendable, batched, binary, structured
+from tests.kit.events import events
 from tests.kit.receiver import elements, parse
-from tests.wire.legal_events import events
 
 EVENT = Event.create(
     id="7",

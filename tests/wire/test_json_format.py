@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from bridge.event import Event
 from bridge.wire.json_format import BATCH_CONTENT_TYPE, CONTENT_TYPE, encode, encode_batch
-from tests.wire.legal_events import events
+from tests.kit.events import events
 
 
 def event(**changes: Any) -> Event:
