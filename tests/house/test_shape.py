@@ -11,7 +11,7 @@ MAX_FILE = 350
 MAX_FUNCTION = 60
 VAGUE_NAMES = {"utils", "util", "helpers", "common", "misc", "constants"}
 
-BROAD_ALLOWED = {}
+BROAD_ALLOWED: dict[str, str] = {}
 """Modules that may catch everything, each with its reason."""
 
 CANCELLATION_ALLOWED: dict[str, str] = {}
