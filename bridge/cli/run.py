@@ -6,12 +6,11 @@ import contextlib
 import logging
 import signal
 from dataclasses import asdict
-from pathlib import Path
 
 from bridge.assemble import assemble
-from bridge.config.load import load
+from bridge.cli.check import examine
 from bridge.config.model import Config
-from bridge.errors import ConfigError, Problem
+from bridge.errors import ConfigError
 from bridge.host import control, journal, systemd
 from bridge.run.bridge import Bridge
 
@@ -22,27 +21,20 @@ STATUS_EVERY = 10.0
 
 
 def command(args: argparse.Namespace) -> int:
-    """Runs the bridge until SIGTERM or SIGINT; returns the exit code 0 after an orderly stop."""
-    config = load(args.config)
-    refuse_emptiness(config, args.config)
-    with journal.configure(args.log_level or config.bridge.log_level):
-        asyncio.run(_serve(config))
-    return 0
-
-
-def refuse_emptiness(config: Config, path: Path) -> None:
-    """A bridge without a source or without a sink has nothing to do: says how to go on.
+    """Runs the bridge until SIGTERM or SIGINT; returns the exit code 0 after an orderly stop.
 
     Raises:
-        ConfigError: one problem for each side that is missing.
+        ConfigError: ``edge-bridge check`` finds a mistake; its warnings are only logged.
     """
-    missing = [
-        Problem(side, f"nothing is configured; add a table [{side}.NAME] to {path}, see: edge-bridge sample")
-        for side, tables in (("sources", config.sources), ("sinks", config.sinks))
-        if not tables
-    ]
-    if missing:
-        raise ConfigError(missing)
+    findings = examine(args.config)
+    if findings.config is None or findings.errors:
+        raise ConfigError(findings.errors)
+    config = findings.config
+    with journal.configure(args.log_level or config.bridge.log_level):
+        for warning in findings.warnings:
+            log.warning("configuration: %s", warning)
+        asyncio.run(_serve(config))
+    return 0
 
 
 async def _serve(config: Config) -> None:

@@ -21,7 +21,6 @@ WITHOUT_TEST = {
     "bridge": "the version only",
     "bridge.__main__": "one line; every test of the running daemon starts it",
     "bridge.assemble": "one screen that joins the parts; every test of the running daemon goes through it",
-    "bridge.cli.run": "held by the tests of the running daemon in tests/live",
     "bridge.errors": "a tree of names; tests/run holds what each of them makes the caller do",
     "bridge.ports": "promises only; the conformance kits hold them",
     "bridge.report": "facts without behaviour",

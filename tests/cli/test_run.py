@@ -1,0 +1,46 @@
+"""The daemon starts only with a configuration whose events are legal; all else about it is in tests/live."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from bridge.cli import check, run
+from bridge.errors import ConfigError
+
+CONFIG = """
+[bridge]
+state_dir = "{state}"
+runtime_dir = "{state}"
+[sources.boiler]
+kind = "serial"
+port = "/dev/serial/by-id/usb-boiler"
+event = {{ type = "com.example.reading", subject = "{{device}}" }}
+[sinks.cloud]
+kind = "http"
+url = "https://cloud.example.com/events"
+"""
+
+
+def arguments(tmp_path: Path, text: str) -> argparse.Namespace:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return argparse.Namespace(config=path, log_level=None)
+
+
+def test_without_sources_and_sinks_it_refuses_and_says_how_to_go_on(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"(?s)sources: nothing is configured.*sinks: nothing is configured"):
+        run.command(arguments(tmp_path, ""))
+
+
+def test_events_that_the_sdk_reads_differently_are_refused_before_anything_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def differ(_: object) -> None:
+        raise ValueError("the CloudEvents SDK reads another event")
+
+    monkeypatch.setattr(check, "verify", differ)
+    state = tmp_path / "state"
+    with pytest.raises(ConfigError, match=r"sources\.boiler\.event: the CloudEvents SDK reads another event"):
+        run.command(arguments(tmp_path, CONFIG.format(state=state)))
+    assert not state.exists()
