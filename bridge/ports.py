@@ -266,6 +266,17 @@ class Delivery(Protocol):
         """
         ...
 
+    async def idle(self) -> None:
+        """Watches the connection while there is nothing to send; never returns, whoever waits cancels it.
+
+        A peer without a lasting connection has nothing to watch, and just waits.
+
+        Raises:
+            Unavailable: the connection is lost.
+            Paused: the same, and retrying soon is useless.
+        """
+        ...
+
 
 class Sink(Protocol):
     """Something that events go to. The constructor does no I/O."""

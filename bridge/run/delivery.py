@@ -49,11 +49,18 @@ class Courier:
             # A peer that takes connections but no work is not back before it confirmed something.
             if not self._refused_work:
                 self._health.connected(self._sink.peer)
-            while True:
-                if not self._pending:
-                    self._pending = await self._next()
-                    self._first_try_ns, self._tries = self._clock.now().wall_ns, 0
-                await self._send(delivery)
+            watch = asyncio.create_task(delivery.idle(), name=f"watch over {self._name}")
+            try:
+                while True:
+                    if not self._pending:
+                        self._pending = await self._next(watch)
+                        self._first_try_ns, self._tries = self._clock.now().wall_ns, 0
+                    await self._send(delivery)
+            finally:
+                watch.cancel()
+                # Also takes note of its error, which the failed send has told already.
+                await asyncio.wait([watch])
+                _ = watch.cancelled() or watch.exception()
 
     def position(self) -> CursorPosition:
         """Where the sink stands in the spool."""
@@ -134,15 +141,20 @@ class Courier:
             )
         await self._dead_letters.append([pack_dead_letter(letter) for letter in letters])
 
-    def _read_ahead(self) -> None:
+    def _read_ahead(self) -> "asyncio.Task[Pending]":
         if self._ahead is None:
             self._ahead = asyncio.create_task(self._read(), name=f"read ahead for {self._name}")
+        return self._ahead
 
-    async def _next(self) -> Pending:
-        self._read_ahead()
-        assert self._ahead is not None  # noqa: S101 - the line above
-        # Shielded: a batch that was read while the connection broke must not be lost to this process.
-        pending = await asyncio.shield(self._ahead)
+    async def _next(self, watch: "asyncio.Task[None]") -> Pending:
+        """The next events; raises when the connection is lost before there are any."""
+        ahead = self._read_ahead()
+        if not ahead.done():
+            # Not cancelled with us: a batch that was read while the connection broke stays for the next one.
+            await asyncio.wait([ahead, watch], return_when=asyncio.FIRST_COMPLETED)
+            if not ahead.done():
+                watch.result()
+        pending = await ahead
         self._ahead = None
         return pending
 

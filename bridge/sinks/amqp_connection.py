@@ -116,6 +116,11 @@ class ConfirmChannel(Channel):
         self.delivery_tag += count
         await self.write_queue.put(ChannelFrame(payload=frames, should_close=False))
 
+    async def until_closed(self) -> BaseException:
+        """Waits until the channel or its connection is closed; returns why."""
+        await asyncio.wait([self.closing])
+        return self.broken or ConnectionResetError("the channel was closed")
+
     async def is_blocked(self) -> bool:
         """Whether the broker said that it reads no publishes (``connection.blocked``)."""
         try:

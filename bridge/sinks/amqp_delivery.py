@@ -64,6 +64,11 @@ class AmqpDelivery:
             self._channel.listener = None
         self._verdict(sending)
 
+    async def idle(self) -> None:
+        """Raises when the broker closes the connection, or stays silent beyond the heartbeat."""
+        error = await self._channel.until_closed()
+        raise named(peer_error(error, self._channel.login), self._peer) from error
+
     async def _publish(self, sending: "_Round") -> None:
         position = 0
         while position < len(sending.batch):

@@ -73,6 +73,10 @@ class ConsoleSink:
             raise Unavailable(f"{self.peer} is closed: {error.strerror}") from error
         yield self
 
+    async def idle(self) -> None:
+        """Waits for ever: that nobody reads any more shows at the next write."""
+        await asyncio.get_running_loop().create_future()
+
     async def send(self, batch: Sequence[Event]) -> None:
         """Returns when every line was written.
 

@@ -85,6 +85,10 @@ class SingleDelivery:
         self._concurrency = concurrency
         self._same_type = same_type
 
+    async def idle(self) -> None:
+        """Waits for ever: between requests there is nothing to lose."""
+        await asyncio.get_running_loop().create_future()
+
     async def send(self, batch: Sequence[Event]) -> None:
         """Returns when every event was answered with 2xx; after a failure no further request is begun."""
         ledger = Ledger(len(batch), self._peer)
@@ -154,6 +158,10 @@ class BatchDelivery:
         self._clock = clock
         self._most_events = most_events
         self._room = room
+
+    async def idle(self) -> None:
+        """Waits for ever: between requests there is nothing to lose."""
+        await asyncio.get_running_loop().create_future()
 
     async def send(self, batch: Sequence[Event]) -> None:
         """Returns when every event was part of a request that was answered with 2xx.

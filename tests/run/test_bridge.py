@@ -57,6 +57,9 @@ class Cloud:
             raise Unavailable("the cloud is away")
         yield self
 
+    async def idle(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
     async def send(self, batch: Sequence[Event]) -> None:
         if not self.up:
             raise Unavailable("the cloud is away")

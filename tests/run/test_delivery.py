@@ -29,11 +29,17 @@ class ScriptedSink:
         self.sent: list[list[Event]] = []
         self.opened = 0
         self.hold: asyncio.Event | None = None
+        self.lost = asyncio.Event()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["ScriptedSink"]:
         self.opened += 1
         yield self
+
+    async def idle(self) -> None:
+        await self.lost.wait()
+        self.lost.clear()
+        raise Unavailable("the connection is lost")
 
     async def send(self, batch: Sequence[Event]) -> None:
         self.sent.append(list(batch))
@@ -192,3 +198,26 @@ async def test_events_that_come_while_a_batch_is_under_way_are_next() -> None:
     world.sink.hold.set()
     await task
     assert [event.id for batch in world.sink.sent for event in batch] == ["id-0", "id-1", "id-2"]
+
+
+async def test_a_connection_lost_while_there_is_nothing_to_send_shows_at_once() -> None:
+    world = World(ScriptedSink())
+
+    def lose_it_once() -> bool:
+        if world.sink.opened == 1:
+            world.sink.lost.set()
+        return world.sink.opened == 2
+
+    await world.attempt_until(lose_it_once)
+    assert world.health.failures == 1
+    assert world.health.last_error == "the connection is lost"
+
+
+async def test_nothing_that_was_read_is_lost_with_an_idle_connection() -> None:
+    world = World(ScriptedSink())
+    task = asyncio.create_task(world.attempt_until(lambda: len(world.cursor.settled) == 2))
+    await world.until(lambda: world.sink.opened == 1)
+    world.sink.lost.set()
+    await world.put(2)
+    await task
+    assert [event.id for batch in world.sink.sent for event in batch] == ["id-0", "id-1"]

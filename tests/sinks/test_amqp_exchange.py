@@ -430,6 +430,16 @@ async def test_a_connection_that_died_while_idle_fails_the_next_send(broker: Fak
             await delivery.send(readings(5))
 
 
+async def test_a_connection_that_dies_while_idle_is_told_at_once(broker: FakeBroker, sink: Make) -> None:
+    async with sink().open() as delivery:
+        idle = asyncio.create_task(delivery.idle())
+        await delivery.send(readings(1))
+        assert not idle.done()
+        broker.drop()
+        with pytest.raises(Unavailable, match=r"amqp://127\.0\.0\.1"):
+            await asyncio.wait_for(idle, 5)
+
+
 async def test_a_broker_that_stays_silent_is_unavailable_after_the_timeout(broker: FakeBroker, sink: Make) -> None:
     broker.on_publish = lambda message: broker.ack(1) if message.tag == 1 else None
     async with sink(confirm_timeout=0.2).open() as delivery:
