@@ -66,6 +66,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carries out one command line; returns the exit code, see ``EXIT_CODES``."""
+    _fill_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows few letters must not turn output into an error.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -160,6 +161,22 @@ class _LastResort:
                 _stop_printing()
             return False
         return True
+
+
+def _fill_closed_streams() -> None:
+    """Puts something where a standard stream was closed, so that no file of the spool or socket gets its number.
+
+    What is there cannot be written to: a sink to standard output must see that nobody reads. What commands
+    print goes nowhere.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
 
 
 def _stop_printing() -> None:

@@ -81,7 +81,7 @@ def _spool(spool: SpoolReport) -> Iterator[str]:
     if not spool.writable:
         yield "    CANNOT BE WRITTEN: readings are not acknowledged until it can"
     if spool.last_error:
-        yield f"    error: {spool.last_error}"
+        yield f"    {'latest error' if spool.writable else 'error'}: {spool.last_error}"
 
 
 def _size(count: float) -> str:

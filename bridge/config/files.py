@@ -20,8 +20,8 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The main file and what lies in ``conf.d`` beside it, in the order of reading."""
-    return (path, *sorted((path.parent / "conf.d").glob("*.toml")))
+    """The main file and what lies in ``conf.d`` beside it, in the order of reading; no hidden files of editors."""
+    return (path, *sorted((path.parent / "conf.d").glob("[!.]*.toml")))
 
 
 def read_all(paths: tuple[Path, ...]) -> tuple[Tree, list[Problem]]:

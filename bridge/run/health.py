@@ -88,9 +88,12 @@ class Health:
         state: State = "paused" if isinstance(error, Paused) else "down"
         if self.state in ("up", "starting"):
             self._left = self._monotonic()
-        if self.state != state:
+        changed = self.state != state
+        if changed:
             self._enter(state)
-            self._tell(state, error)
+        if changed or self._told != state:
+            # Held back at first, because the one before was just told: an outage that stays must be told in time.
+            self._tell(state, error, transitions=int(changed))
         progressed, self._progressed = self._progressed, False
         return progressed
 
@@ -102,8 +105,8 @@ class Health:
         self.state = state
         self._since = self._monotonic()
 
-    def _tell(self, state: State, error: PeerError) -> None:
-        times = self._hush(state)
+    def _tell(self, state: State, error: PeerError, *, transitions: int) -> None:
+        times = self._hush(state, transitions)
         if not times:
             return
         again = f" ({times} times since the last such line)" if times > 1 else ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 
 from bridge.clock import Clock
@@ -25,6 +26,8 @@ SEQUENCE = "sequence:"
 
 ENVELOPE = 512
 """Bytes kept free beside the original in a dead letter, for its reason and origin."""
+
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d[\d,]*")
 
 
 class Sequences:
@@ -180,7 +183,8 @@ class SourceIntake:
         return number
 
     def _letter(self, frame: Frame, reason: str) -> bytes:
-        told = self._hush(f"dead:{reason}")
+        # On garbage, as from a wrong baud rate, every reason has other numbers in it.
+        told = self._hush(f"dead:{_NUMBER.sub('#', reason)}")
         if told:
             again = f" ({told} such since the last line)" if told > 1 else ""
             log.warning(

@@ -163,6 +163,25 @@ def test_a_reader_that_has_enough_is_no_error(command: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_no_exit_code(tmp_path: Path, closed: str) -> None:
+    script = f'"$0" -m bridge "$@" {closed}'
+    for arguments, code in (["version"], 0), (["check", "-c", str(tmp_path / "x.toml")], 78), (["nonsense"], 2):
+        done = subprocess.run(
+            ["sh", "-c", script, sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False)
+
+
+def test_no_file_gets_the_number_of_a_closed_standard_output() -> None:
+    code = (
+        "import os\nfrom bridge.cli import main\nmain.main(['version'])\n"
+        "try: os.write(1, b'x')\nexcept OSError: os._exit(7)"
+    )
+    script = '"$0" -c "$1" >&-'
+    assert subprocess.run(["sh", "-c", script, sys.executable, code], cwd=ROOT, check=False).returncode == 7
+
+
 def test_a_terminal_that_knows_few_letters_gets_escapes() -> None:
     code = "from bridge.cli import main as m\nm.command = lambda args: print('\\u2192') or 0\nm.main(['version'])"
     done = subprocess.run(

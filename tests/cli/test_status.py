@@ -47,6 +47,11 @@ def test_a_disk_that_cannot_be_written_is_shouted() -> None:
     assert "Input/output error" in text(broken)
 
 
+def test_an_error_that_the_disk_got_over_is_not_shown_as_a_present_one() -> None:
+    mended = replace(REPORT, spool=replace(SPOOL, writable=True, last_error="No space left on device"))
+    assert "    latest error: No space left on device" in text(mended)
+
+
 def test_the_report_survives_its_way_through_json() -> None:
     adapter = TypeAdapter(BridgeReport)
     assert adapter.validate_json(adapter.dump_json(REPORT)) == REPORT

@@ -88,6 +88,15 @@ def test_conf_d_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
     assert [path.name for path in files_of(tmp_path / "config.toml")] == ["config.toml", "a.toml", "b.toml"]
 
 
+def test_hidden_files_of_editors_in_conf_d_are_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "conf.d"
+    folder.mkdir()
+    (folder / "a.toml").write_text("")
+    (folder / ".a.toml").write_text("half a li")
+    (folder / ".#a.toml").symlink_to("somebody@somewhere.4711")
+    assert files_of(tmp_path / "config.toml") == (tmp_path / "config.toml", folder / "a.toml")
+
+
 def test_paths_are_written_as_in_the_file() -> None:
     assert dotted(("sinks", "my cloud", 'a"b', "topics", 1)) == 'sinks."my cloud"."a\\"b".topics[1]'
     assert dotted(("",)) == '""'

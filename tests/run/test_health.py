@@ -56,6 +56,30 @@ def test_the_latest_outage_of_a_flapping_peer_is_told_again_after_a_while(
     assert "3 times" in told[1].message
 
 
+def test_an_outage_that_stays_is_told_although_the_one_before_was_just_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    time = Time()
+    health = Health("sink cloud", "x", consequence="kept", monotonic=time)
+    health.connected()
+    health.failed(Unavailable("reset"))
+    time.now += 1
+    health.connected()
+    time.now += 1
+    for _ in range(20):
+        health.failed(Unavailable("refused"))
+        time.now += 30
+    health.connected()
+    lines = [line.partition("; kept")[0] for line in caplog.messages[1:]]
+    assert lines == [
+        "sink cloud: down: reset",
+        "sink cloud: back after 1.0 s",
+        "sink cloud: down: refused",
+        "sink cloud: back after 10 min 0 s",
+    ]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.25, "0.2 s"), (42, "42 s"), (200, "3 min 20 s"), (18720, "5 h 12 min"), (183600, "2 d 3 h")],

@@ -142,6 +142,16 @@ async def test_garbage_does_not_write_a_line_per_frame(caplog: pytest.LogCapture
     assert world.intake.dead == 50
 
 
+async def test_garbage_that_differs_does_not_write_a_line_per_frame_either(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = World()
+    await world.intake([frame(b"1" * n + bytes([0x80 + n])) for n in range(50)])
+    await world.intake([frame(b"", fault=f"{n:,} bytes without an end") for n in range(900, 1100)])
+    assert len(caplog.records) == 2
+    assert world.intake.dead == 250
+
+
 async def test_a_cancelled_call_takes_nothing_back() -> None:
     world = World()
     world.lane.gate.clear()
