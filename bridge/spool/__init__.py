@@ -77,8 +77,8 @@ durable first group. A write or sync that fails is final for that descriptor: th
 segment, under a new generation, whose ``first`` hides the remains. A segment found at a start is never added
 to; the rest of its reserved blocks is given back.
 
-Segments are deleted when a state record that has every cursor (or ``start``) beyond them is durable. The
-deletion itself needs no sync: what comes back with a power cut lies below ``start``.
+Segments are deleted when a state record that has every cursor (or ``start``) beyond them is durable, and
+none of the latest 4096 records (within 16 MiB) is in them: those tell a source what it has stored already. The deletion itself needs no sync: what comes back with a power cut lies below ``start``.
 
 A start
 =======

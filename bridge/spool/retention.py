@@ -1,6 +1,7 @@
 """Which segments of a log have to go, and why. No I/O: what is doomed here is deleted by the committer."""
 
 import logging
+from itertools import pairwise
 
 from bridge.hush import Hush
 from bridge.spool.book import Book
@@ -8,6 +9,10 @@ from bridge.spool.layout import Segment
 from bridge.spool.shelf import Shelf
 
 log = logging.getLogger(__name__)
+
+RECENT_RECORDS, RECENT_BYTES = 4096, 16 << 20
+"""What stays although every cursor has passed it, as far as both allow: a source that is delivered something again
+after a kill -9 finds in the latest records that it has it already."""
 
 
 class Retention:
@@ -35,12 +40,8 @@ class Retention:
 
     @property
     def frees_with_next_state(self) -> bool:
-        """Whether every cursor has passed the oldest segment, so that writing them down frees it."""
-        segments = self._shelf.segments
-        if len(segments) < 2:
-            return False
-        passed = self._book.passed(durably=False)
-        return passed is not None and passed >= segments[1].first
+        """Whether the oldest segment is needed no more, so that writing the cursors down frees it."""
+        return self._needless(durably=False) > 0
 
     def make_room(self) -> None:
         """Drops the oldest segments until another one has room.
@@ -67,21 +68,16 @@ class Retention:
         return True
 
     def advance_start(self) -> None:
-        """Moves the start of the log to the oldest segment that some cursor still needs; before a state record."""
-        passed = self._book.passed(durably=False)
-        if passed is None:
-            return
-        for segment in self._shelf.segments[1:]:
-            if segment.first > passed:
-                return
-            self._book.start = max(self._book.start, segment.first)
+        """Moves the start of the log to the oldest segment that is still needed; before a state record."""
+        count = self._needless(durably=False)
+        if count:
+            self._book.start = max(self._book.start, self._shelf.segments[count].first)
 
     def retire(self) -> None:
-        """Dooms what every cursor has durably passed; after a state record."""
-        passed = self._book.passed(durably=True)
-        segments = self._shelf.segments
-        while passed is not None and len(segments) > 1 and segments[1].first <= passed:
-            self.doomed.append(segments.pop(0))
+        """Dooms what is durably needed no more; after a state record."""
+        segments, count = self._shelf.segments, self._needless(durably=True)
+        self.doomed += segments[:count]
+        del segments[:count]
 
     def add(self, segment: Segment) -> None:
         """A new segment is durable; a predecessor without records of its own goes."""
@@ -89,3 +85,17 @@ class Retention:
         if segments and segments[-1].first == segment.first:
             self.doomed.append(segments.pop())
         self._shelf.add(segment)
+
+    def _needless(self, *, durably: bool) -> int:
+        """How many of the oldest segments every cursor has passed and nobody asks for as recent."""
+        passed = self._book.passed(durably=durably)
+        if passed is None:
+            return 0
+        recent, size = self._shelf.durable - RECENT_RECORDS, self._shelf.bytes_used
+        count = 0
+        for segment, following in pairwise(self._shelf.segments):
+            if following.first > passed or (following.first > recent and size <= RECENT_BYTES):
+                break
+            size -= segment.size
+            count += 1
+        return count

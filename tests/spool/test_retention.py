@@ -1,5 +1,6 @@
 import pytest
 
+from bridge.spool import retention
 from bridge.spool.book import Book
 from bridge.spool.layout import Segment
 from bridge.spool.retention import Retention
@@ -7,6 +8,11 @@ from bridge.spool.shelf import Shelf
 from tests.kit.faulty_files import FaultyFiles
 
 SIZE = 100
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_recent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "RECENT_RECORDS", 0)
 
 
 class Case:
@@ -64,6 +70,37 @@ def test_only_what_is_durably_passed_is_retired() -> None:
     case.book.written(0, token)
     case.retention.retire()
     assert case.firsts == [20, 30, 40]
+
+
+def test_what_is_recent_stays_though_everybody_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "RECENT_RECORDS", 25)
+    case = Case()
+    case.book.ledger("cloud").settle(0, 50)
+    assert case.retention.frees_with_next_state
+    case.retention.advance_start()
+    assert case.book.start == 20
+    _, token = case.book.changes({})
+    case.book.written(case.book.start, token)
+    case.retention.retire()
+    assert case.firsts == [20, 30, 40]
+    assert not case.retention.frees_with_next_state
+
+
+def test_what_is_recent_stays_within_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "RECENT_RECORDS", 1000)
+    monkeypatch.setattr(retention, "RECENT_BYTES", 2 * SIZE)
+    case = Case()
+    case.book.ledger("cloud").settle(0, 50)
+    case.retention.advance_start()
+    assert case.book.start == 30
+
+
+def test_what_is_recent_gives_way_to_the_limit_and_is_no_loss() -> None:
+    case = Case(5 * SIZE)
+    case.book.ledger("cloud").settle(0, 50)
+    case.retention.make_room()
+    assert case.firsts == [20, 30, 40]
+    assert case.retention.dropped == 0
 
 
 def test_without_a_cursor_everything_is_kept() -> None:
