@@ -20,8 +20,18 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The main file and what lies in ``conf.d`` beside it, in the order of reading; no hidden files of editors."""
-    return (path, *sorted((path.parent / "conf.d").glob("[!.]*.toml")))
+    """The main file and what lies in ``conf.d`` beside it, in the order of reading; no hidden files of editors.
+
+    A ``conf.d`` that may not be looked into stands for what lies in it, so that reading it says why.
+    """
+    folder = path.parent / "conf.d"
+    try:
+        entries = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return (path,)
+    except OSError:
+        return (path, folder)
+    return (path, *(entry for entry in entries if entry.suffix == ".toml" and entry.name[0] != "."))
 
 
 def read_all(paths: tuple[Path, ...]) -> tuple[Tree, list[Problem]]:

@@ -19,12 +19,14 @@ def default_config() -> Path:
     """The configuration to read when none is named.
 
     Root: ``/etc/edge-bridge/config.toml``. An ordinary user: the own one if it exists, else the service's if
-    that exists, else the (missing) own one.
+    that exists or may not be looked for, else the (missing) own one.
     """
     if os.geteuid() == 0:
         return SYSTEM_CONFIG
     own = _user_config()
-    return SYSTEM_CONFIG if SYSTEM_CONFIG.exists() and not own.exists() else own
+    return (
+        SYSTEM_CONFIG if _is_there(SYSTEM_CONFIG, if_closed=True) and not _is_there(own, if_closed=False) else own
+    )
 
 
 def state_dir(config: Path, environ: Mapping[str, str]) -> Path:
@@ -62,6 +64,14 @@ def _user_config() -> Path:
     from platformdirs import user_config_path  # noqa: PLC0415 - only ordinary users need it
 
     return user_config_path(APPLICATION, appauthor=False) / SYSTEM_CONFIG.name
+
+
+def _is_there(path: Path, *, if_closed: bool) -> bool:
+    """Whether the file exists; ``if_closed`` when its folder may not be looked into."""
+    try:
+        return path.exists()
+    except OSError:
+        return if_closed
 
 
 def _of_the_service(config: Path) -> bool:

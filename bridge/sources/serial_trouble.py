@@ -50,10 +50,13 @@ def _number(error: BaseException) -> int | None:
     return None if error.__context__ is None else _number(error.__context__)
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
+    """The system's words; pyserial's own repeat the port and the number."""
+    if isinstance(error, termios.error) and len(error.args) > 1:
+        return str(error.args[1])
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return str(error)
+    return str(error) if error.__context__ is None else _said(error.__context__)
 
 
 def _plugged_in() -> str:

@@ -97,6 +97,20 @@ def test_hidden_files_of_editors_in_conf_d_are_not_read(tmp_path: Path) -> None:
     assert files_of(tmp_path / "config.toml") == (tmp_path / "config.toml", folder / "a.toml")
 
 
+def test_a_conf_d_that_cannot_be_looked_into_is_a_mistake(tmp_path: Path) -> None:
+    folder = tmp_path / "conf.d"
+    folder.symlink_to(folder)
+    (tmp_path / "config.toml").touch()
+    _, problems = read_all(files_of(tmp_path / "config.toml"))
+    assert [problem.path for problem in problems] == [str(folder)]
+    assert "cannot be read" in problems[0].message
+
+
+def test_a_file_in_place_of_conf_d_is_none(tmp_path: Path) -> None:
+    (tmp_path / "conf.d").touch()
+    assert files_of(tmp_path / "config.toml") == (tmp_path / "config.toml",)
+
+
 def test_paths_are_written_as_in_the_file() -> None:
     assert dotted(("sinks", "my cloud", 'a"b', "topics", 1)) == 'sinks."my cloud"."a\\"b".topics[1]'
     assert dotted(("",)) == '""'

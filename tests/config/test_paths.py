@@ -52,6 +52,17 @@ def test_an_ordinary_user_who_has_no_configuration_asks_about_the_service(
     assert paths.default_config() == own
 
 
+def test_folders_that_are_closed_to_us_lead_to_the_configuration_of_the_service(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    def closed(_: Path) -> bool:
+        raise PermissionError
+
+    be(1000, monkeypatch)
+    monkeypatch.setattr(Path, "exists", closed)
+    assert paths.default_config() == paths.SYSTEM_CONFIG
+
+
 def test_what_systemd_gives_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     be(1000, monkeypatch)
     assert paths.state_dir(OWN, {"STATE_DIRECTORY": "/a:/b"}) == Path("/a")

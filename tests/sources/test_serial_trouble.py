@@ -23,6 +23,24 @@ def setting(number: int) -> Exception:
     return error
 
 
+def connecting() -> Exception:
+    """What pyserial raises when a serial device server refuses."""
+    error = serial.SerialException("Could not open port socket://…: [Errno 111] Connection refused")
+    error.__context__ = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (connecting(), f"cannot open {PORT}: Connection refused"),
+        (termios.error(errno.EINVAL, "Invalid argument"), "rate and format: Invalid argument"),
+    ],
+)
+def test_the_cause_is_said_once_and_in_words(error: Exception, words: str) -> None:
+    assert str(trouble(PORT, error)).endswith(words)
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "words"),
     [
