@@ -31,7 +31,7 @@ from pamqp.header import ContentHeader
 from yarl import URL
 
 from bridge.errors import Paused, Unavailable
-from bridge.tls import TlsSettings, explain, is_lasting
+from bridge.tls import TlsSettings, await_refusal, explain, is_lasting
 
 # The library logs every failed attempt as an error, with a traceback; what it raises is told once, by us.
 for _name in ("aiormq", "aio_pika"):
@@ -231,10 +231,14 @@ class _Door(TransportFactory):
         if self._context is None:
             reader, writer = await asyncio.open_connection(url.host, url.port)
         else:
+            loop = asyncio.get_running_loop()
+            started = loop.time()
             # A peer that is gone does not answer the goodbye of TLS either.
             reader, writer = await asyncio.open_connection(
                 url.host, url.port, ssl=self._context, ssl_shutdown_timeout=_CLOSE_SECONDS
             )
+            self._transport = writer.transport
+            await await_refusal(reader, writer, loop.time() - started)
         self._transport = writer.transport
         return reader, writer
 

@@ -4,10 +4,10 @@ import asyncio
 import socket
 import ssl
 
+from bridge.tls import await_refusal
+
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-_LISTEN = (0.1, 1.0)
-"""Least and most seconds to wait for a refusal after a handshake of TLS 1.3."""
 _CLOSE_SECONDS = 0.5
 
 
@@ -29,8 +29,7 @@ async def knock(host: str, port: int, context: ssl.SSLContext | None, seconds: f
         reader, writer = await _connect(host, port, context, seconds)
     try:
         if context is not None:
-            least, most = _LISTEN
-            await _listen(reader, writer, min(most, max(least, loop.time() - started)))
+            await await_refusal(reader, writer, loop.time() - started)
     finally:
         await _say_goodbye(writer)
 
@@ -55,19 +54,6 @@ async def _connect(host: str, port: int, context: ssl.SSLContext | None, seconds
         except OSError as error:
             failures.append(error)
     raise failures[0] if failures else socket.gaierror(socket.EAI_NONAME, "it has no address")
-
-
-async def _listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> None:
-    """Waits for a refusal: with TLS 1.3 a server judges our certificate only after our side of the handshake."""
-    if writer.get_extra_info("ssl_object").version() != "TLSv1.3":
-        return
-    try:
-        async with asyncio.timeout(seconds):
-            if await reader.read(1):
-                return
-    except TimeoutError:
-        return
-    raise ConnectionResetError("closed")
 
 
 async def _say_goodbye(writer: asyncio.StreamWriter) -> None:

@@ -12,6 +12,8 @@ import trustme
 
 HOSTS = ("localhost", "127.0.0.1")
 WRONG_HOST = "elsewhere.example"
+CLIENT_HOST = "gateway.example"
+"""Erlang refuses the empty list of alternative names that a certificate without a host would have."""
 CLIENT_NAME = "gateway-7"
 """Common name of the good client certificate."""
 
@@ -52,13 +54,13 @@ class CertificateKit:
         now = datetime.now(UTC)
         past, future = (now - 3 * _DAY, now - _DAY), (now + _DAY, now + 3 * _DAY)
         self.server = self.issue("server", *HOSTS)
-        self.client = self.issue("client", common_name=CLIENT_NAME)
+        self.client = self.issue("client", CLIENT_HOST, common_name=CLIENT_NAME)
         self.expired_server = self.issue("expired-server", *HOSTS, validity=past)
         self.early_server = self.issue("early-server", *HOSTS, validity=future)
-        self.expired_client = self.issue("expired-client", common_name=CLIENT_NAME, validity=past)
+        self.expired_client = self.issue("expired-client", CLIENT_HOST, common_name=CLIENT_NAME, validity=past)
         self.wrong_host_server = self.issue("wrong-host-server", WRONG_HOST)
         self.rogue_server = self.issue("rogue-server", *HOSTS, rogue=True)
-        self.rogue_client = self.issue("rogue-client", common_name=CLIENT_NAME, rogue=True)
+        self.rogue_client = self.issue("rogue-client", CLIENT_HOST, common_name=CLIENT_NAME, rogue=True)
         lone = trustme.CA(organization_name="lone")
         self.self_signed_server = Identity(
             self._pem("lone", lone.cert_pem), self._pem("lone.key", lone.private_key_pem)
