@@ -291,7 +291,8 @@ async def test_losing_the_connection_ends_every_wait_with_the_reason(broker: Fak
         link.writer.close()
         for result in await asyncio.gather(*waits, return_exceptions=True):
             assert isinstance(result, Unavailable)
-            assert "closed the connection" in str(result)
+            assert "closed the connection; if it does so again" in str(result)
+            assert "client_id" in str(result)
         with pytest.raises(Unavailable):
             await one.subscribe({"x": 1}, 1)
         with pytest.raises(Unavailable):

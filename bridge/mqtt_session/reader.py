@@ -92,7 +92,8 @@ class Reader:
                 self._lose(connection_error(self._options, error))
                 return
             if not chunk:
-                gone = Unavailable(f"{self._options.peer} closed the connection")
+                hint = "if it does so again and again, another client may have the same client_id"
+                gone = Unavailable(f"{self._options.peer} closed the connection; {hint}")
                 self._lose(gone if self._greeted else self._unanswered())
                 return
             self._greeted = True

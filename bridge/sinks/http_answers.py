@@ -84,7 +84,8 @@ def trouble(answer: Answer, *, same_type: bool, wall_ns: int) -> PeerError | Non
         return None
     wait = retry_after(answer.headers, wall_ns)
     if status in _BUSY or status >= 500:
-        return Unavailable(f"the receiver answered {answer}", retry_after=wait)
+        asks = f", and asks for {wait:,.0f} s of rest" if wait else ""
+        return Unavailable(f"the receiver answered {answer}{asks}", retry_after=wait)
     if status < 400:
         return Paused(f"the receiver answered {answer}{_moved(answer)}", retry_after=wait)
     if status == HTTPStatus.BAD_REQUEST and _WANTS_TLS.search(answer.text):
@@ -143,8 +144,8 @@ def _pairs(query: str) -> list[tuple[str, str, str]]:
 
 def _moved(answer: Answer) -> str:
     location = answer.headers.get("location")
-    where = f" to {cut(masked(location))}" if location else ""
-    return f", which leads{where}: redirects are not followed, set url to where it leads"
+    where = f"to {cut(masked(location))}" if location else "elsewhere"
+    return f", which leads {where}: redirects are not followed, set url to where it leads"
 
 
 def _http_date(text: str) -> datetime | None:

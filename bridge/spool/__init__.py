@@ -78,7 +78,8 @@ segment, under a new generation, whose ``first`` hides the remains. A segment fo
 to; the rest of its reserved blocks is given back.
 
 Segments are deleted when a state record that has every cursor (or ``start``) beyond them is durable, and
-none of the latest 4096 records (within 16 MiB) is in them: those tell a source what it has stored already. The deletion itself needs no sync: what comes back with a power cut lies below ``start``.
+none of the latest 4096 records (within 16 MiB) is in them: those tell a source what it has stored already. The
+deletion itself needs no sync: what comes back with a power cut lies below ``start``.
 
 A start
 =======

@@ -35,7 +35,7 @@ async def test_a_busy_receiver_is_unavailable_for_as_long_as_it_says(status: int
     assert isinstance(error, Unavailable)
     assert error.retry_after == 7
     assert f"the receiver answered {status}" in error.why
-    assert error.why.endswith("come back [31mlater")
+    assert error.why.endswith("come back [31mlater, and asks for 7 s of rest")
     assert error.why.startswith(receiver.url)
     assert (error.confirmed, error.rejected) == (frozenset(), {})
 
@@ -51,7 +51,7 @@ async def test_a_busy_receiver_is_unavailable_for_as_long_as_it_says(status: int
         (405, "does not take POST"),
         (407, "proxy"),
         (410, "withdrawn"),
-        (304, "redirects are not followed"),
+        (304, "which leads elsewhere: redirects are not followed"),
     ],
 )
 async def test_a_fault_of_the_configuration_pauses_and_costs_no_event(status: int, advice: str, mode: str) -> None:
