@@ -232,10 +232,6 @@ class Bridge:
             ", ".join(f"{part.part.name} ({part.part.kind})" for part in self._sinks),
             spool.report().path,
         )
-        for part in self._sinks:
-            waiting = part.waiting()
-            if waiting:
-                log.info("sink %s: %s events wait from before", part.part.name, f"{waiting:,}")
         for orphan in spool.orphans([part.part.name for part in self._sinks]):
             log.warning(
                 "the spool keeps what a sink %r has not confirmed, but the configuration has no such sink: its "

@@ -64,10 +64,12 @@ class Health:
         first = self._told == "starting"
         waited = self._monotonic() - self._left
         self._enter("up")
+        backlog = self._backlog() if self._backlog else 0
         if first:
-            log.info("%s: connected to %s", self.label, self.peer)
+            waiting = f"; {backlog:,} events wait from before" if backlog else ""
+            log.info("%s: connected to %s%s", self.label, self.peer, waiting)
         elif self._told != "up":
-            waiting = f"; {self._backlog():,} events waiting" if self._backlog else ""
+            waiting = f"; {backlog:,} events waiting" if self._backlog else ""
             log.info("%s: back after %s%s", self.label, spell(waited), waiting)
         self._told = "up"
 

@@ -30,6 +30,16 @@ def test_the_line_that_a_peer_is_back_says_after_how_long_and_how_much_waits(
     assert health.since == 0
 
 
+def test_what_waits_from_before_is_told_when_the_peer_is_first_there(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    Health("sink cloud", "amqp://b", consequence="kept", backlog=lambda: 2995).connected()
+    Health("sink other", "amqp://b", consequence="kept", backlog=lambda: 0).connected()
+    assert caplog.messages == [
+        "sink cloud: connected to amqp://b; 2,995 events wait from before",
+        "sink other: connected to amqp://b",
+    ]
+
+
 def test_an_outage_is_counted_from_its_first_failure(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     time = Time()
