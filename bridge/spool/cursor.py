@@ -70,6 +70,8 @@ class LogCursor:
             return self._oldest[1]
         while offset < self._shelf.durable:
             chunk = await self._shelf.fetch(offset, None, 1)
+            if chunk.next <= offset:
+                break
             for found, payload in zip(chunk.offsets, chunk.payloads, strict=True):
                 if not self._ledger.is_settled(found):
                     self._oldest = (self._ledger.low, payload)

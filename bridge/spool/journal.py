@@ -250,8 +250,9 @@ class Journal:
                 self._files.close(fd)
             if named:
                 self.abandon()
-            # What failed once is not used again; when the name was given already, this finds nothing.
-            with suppress(OSError):
-                self._files.unlink(temporary)
+            # What failed once is not used again, under either name: attempts must not pile up on the disk.
+            for path in (temporary, self._directory / segment.name):
+                with suppress(OSError):
+                    self._files.unlink(path)
             raise
         return fd

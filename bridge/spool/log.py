@@ -137,6 +137,8 @@ class Log:
         place = None
         while offset < stop:
             chunk = await self._shelf.fetch(offset, place)
+            if chunk.next <= offset:
+                break
             payloads += chunk.payloads
             offset, place = chunk.next, chunk.place
         return payloads[-count:] if count else []

@@ -16,6 +16,8 @@ from bridge.spool.tail import tolerant
 log = logging.getLogger(__name__)
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
+_BROKEN = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
+"""What a medium says of bytes it has lost. Anything else, such as missing rights, says nothing about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ class Reading:
         stop: behind the last offset that the segment holds.
         end: behind the last position that may be read.
         budget: about how many bytes of records are wanted.
-        final: what cannot be read now counts as damage.
+        final: what the medium cannot read now counts as damage.
     """
 
     files: Files
@@ -103,12 +105,11 @@ class Reading:
         try:
             fd = self.files.open(self.path, os.O_RDONLY)
         except OSError as error:
-            if not self.final and error.errno not in _GONE:
-                raise
-            return self._lost(error)
+            if error.errno in _GONE or self._is_final(error):
+                return self._lost(error)
+            raise
         try:
-            if not self.final:
-                self._probe(fd)
+            self._probe(fd)
             return self._parse(tolerant(self.files, fd))
         finally:
             with suppress(OSError):
@@ -119,12 +120,17 @@ class Reading:
         size = min(self.budget, self.end - self.place.position)
         try:
             self.files.pread(fd, max(size, 1), self.place.position)
-        except OSError:
+        except OSError as error:
+            if self._is_final(error):
+                return
             for at in range(self.place.position, self.end, 4096):
                 with suppress(OSError):
                     self.files.pread(fd, 1, at)
                     return
             raise
+
+    def _is_final(self, error: OSError) -> bool:
+        return self.final and error.errno in _BROKEN
 
     def _lost(self, error: OSError) -> Chunk:
         log.error("%s cannot be read: %s", self.path, error.strerror)

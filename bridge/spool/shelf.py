@@ -25,7 +25,7 @@ from bridge.spool.reading import Chunk, Damage, Place, Reading
 log = logging.getLogger(__name__)
 
 _READ_TRIES = 8
-"""How often a segment that cannot be read at all is tried before it counts as damaged."""
+"""How often a segment that cannot be read at all is tried before what the medium refuses counts as damaged."""
 _HINT_DISTANCE = 64 * 1024
 _MAX_REMEMBERED = 1024
 
@@ -117,7 +117,7 @@ class Shelf:
         """The records from ``offset`` on, about ``budget`` bytes of them, none beyond what is durable.
 
         An empty chunk with a higher ``next`` means that nothing is left in between. Waits, with backoff,
-        while the disk cannot be read at all.
+        while the disk cannot be read at all; an empty chunk that goes no further says that it still cannot.
         """
         offset = max(offset, self.first)
         waits = delays(0.1, 10.0)

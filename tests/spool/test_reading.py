@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,16 @@ def test_a_disk_that_is_away_is_no_damage_before_the_last_try(call: str) -> None
         reading(files, end).run()
     chunk = reading(files, end, final=True).run()
     assert [(damage.first, damage.stop) for damage in chunk.damage] == [(0, COUNT)]
+    assert files.open_descriptors == 0
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EMFILE, errno.ENODEV])
+@pytest.mark.parametrize("call", ["open", "pread"])
+def test_what_says_nothing_about_the_medium_is_never_damage(call: str, code: int) -> None:
+    files, end = written()
+    files.broken[call] = code
+    with pytest.raises(OSError, match=os.strerror(code)):
+        reading(files, end, final=True).run()
     assert files.open_descriptors == 0
 
 

@@ -91,6 +91,16 @@ async def test_a_disk_that_is_away_for_a_moment_costs_nothing(shelf: Shelf, file
     assert shelf.damaged == 0
 
 
+async def test_too_few_descriptors_for_however_long_cost_nothing(shelf: Shelf, files: FaultyFiles) -> None:
+    files.broken["open"] = errno.EMFILE
+    for _ in range(3):
+        chunk = await shelf.fetch(0, None)
+        assert (chunk.offsets, chunk.damage, chunk.next) == ([], [], 0)
+    files.broken.clear()
+    assert await everything(shelf) == (list(range(30)), [])
+    assert shelf.damaged == 0
+
+
 async def test_the_latest_records_need_no_disk(shelf: Shelf, files: FaultyFiles) -> None:
     assert shelf.latest(29, None) is None
     shelf.advance(33, shelf.tail_position, [Item(30, (b"30", b"31"), None), Item(32, (b"32",), None)])
