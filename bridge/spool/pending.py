@@ -1,6 +1,7 @@
 """What waits for the disk: bounded, in the order of appends."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from dataclasses import dataclass
 from bridge.errors import SpoolUnusable
 from bridge.ports import Offset
 from bridge.spool.layout import Item, size_bound
+
+log = logging.getLogger(__name__)
 
 MAX_PENDING = 4 * 1024 * 1024
 """While more bytes than that wait for the disk, appends wait before they are queued."""
@@ -50,6 +53,7 @@ class Queue:
         self._entry = asyncio.Lock()
         self._entering = 0
         self._closed = False
+        self._given_up = 0
         self.filled = asyncio.Event()
         self.next = offset
 
@@ -104,6 +108,8 @@ class Queue:
     def refuse(self, taken: Sequence[Pending], why: str | None) -> None:
         """A group was given up."""
         for pending in taken:
+            if pending.done is not None:
+                self._given_up += len(pending.item.payloads)
             if pending.done is not None and not pending.done.done():
                 pending.done.set_exception(
                     SpoolUnusable(f"{self._name}: closed while the disk could not be written ({why})")
@@ -117,6 +123,14 @@ class Queue:
         self._room.set()
         self.refuse(self._pending, why)
         self._pending.clear()
+        if self._given_up:
+            log.error(
+                "%s: %d records were not written before the stop and are lost here: %s. A broker delivers "
+                "again what was not acknowledged to it; a serial device cannot.",
+                self._name,
+                self._given_up,
+                why or "no reason is known",
+            )
 
     def _add(self, pending: Pending) -> None:
         self._pending.append(pending)

@@ -67,6 +67,28 @@ async def test_cancelling_afterwards_takes_nothing_back() -> None:
     assert taken[0].item == Item(0, (b"a",), None)
 
 
+async def test_what_a_stop_gives_up_is_counted_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    queue = Queue("log", 5)
+    queue.add_again([Item(0, (b"kept elsewhere",), None)])
+    for _ in range(3):
+        _, done = await queue.append((b"a", b"b"), {}, None)
+        done.cancel()  # the source that waited was stopped
+    queue.refuse(queue.take(1 << 20), "Read-only file system")
+    await queue.append((b"c",), {}, None)
+    queue.close("Read-only file system")
+    (line,) = caplog.messages
+    assert line.startswith("log: 7 records were not written before the stop")
+    assert "Read-only file system" in line
+
+
+async def test_closing_in_order_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    queue = Queue("log", 0)
+    await queue.append((b"a",), {}, None)
+    queue.confirm(queue.take(100))
+    queue.close(None)
+    assert not caplog.records
+
+
 async def test_closing_leaves_nobody_waiting() -> None:
     queue = Queue("log", 0)
     _, done = await queue.append((bytes(MAX_PENDING),), {}, None)
