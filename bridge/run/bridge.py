@@ -16,6 +16,7 @@ Safety never depends on any of it: a kill -9 at any line is a supported way to s
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -35,6 +36,9 @@ from bridge.spool.envelope import unpack_event
 from bridge.spool.spool import Spool
 
 log = logging.getLogger(__name__)
+
+STOPS = "stops"
+"""The spool's mark that counts orderly stops; written last, it is durable only after everything before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +219,9 @@ class Bridge:
     async def _drain(self) -> None:
         """Gives the sinks that are up the time to deliver what waits; the rest stays in the spool."""
         deadline = self._clock.monotonic() + self._drain_timeout
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_timeout):
+                await self._last_words()
         waiting = sum(part.waiting() for part in self._sinks)
         if waiting:
             log.info("stopping: delivering %s waiting events, at most %g s", f"{waiting:,}", self._drain_timeout)
@@ -222,6 +229,11 @@ class Bridge:
             if not any(part.waiting() and part.health.state == "up" for part in self._sinks):
                 return
             await asyncio.sleep(0.02)
+
+    async def _last_words(self) -> None:
+        """Returns when all that the sources had handed over is durable, and the sinks can have it."""
+        lane = self._spool.lane
+        await lane.append([], {STOPS: lane.marks().get(STOPS, 0) + 1})
 
     def _greet(self, spool: Spool) -> None:
         log.info(

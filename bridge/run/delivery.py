@@ -134,7 +134,7 @@ class Courier:
         told = self._hush("rejected", len(letters))
         if told:
             log.error(
-                "sink %s: %d events can never be delivered and are kept as dead letters; the latest: %s",
+                "sink %s: what can never be delivered is kept as a dead letter, %d since the last such line: %s",
                 self._name,
                 told,
                 letters[-1].reason,

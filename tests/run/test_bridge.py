@@ -166,6 +166,23 @@ async def test_a_stop_delivers_what_waits_before_it_ends(tmp_path: Path) -> None
     assert len(cloud.received) == 50
 
 
+async def test_a_stop_delivers_also_what_is_still_on_its_way_to_the_disk(tmp_path: Path) -> None:
+    class Hasty(Device):
+        async def run(self, intake: Intake) -> None:
+            handed = [
+                asyncio.create_task(intake([Frame(b"%d" % n, SystemClock().now(), "test")])) for n in range(20)
+            ]
+            await asyncio.sleep(0)
+            run.stop.set()
+            await asyncio.gather(*handed)
+
+    cloud = Cloud()
+    run = Run(tmp_path, {"boiler": Hasty()}, {"cloud": cloud})
+    async with run.running():
+        pass
+    assert len(cloud.received) == 20
+
+
 async def test_a_stop_waits_no_longer_than_its_deadline_for_a_cloud_that_hangs(tmp_path: Path) -> None:
     class Hanging(Cloud):
         async def send(self, batch: Sequence[Event]) -> None:
