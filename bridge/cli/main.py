@@ -30,7 +30,10 @@ EXIT_CODES = {
     75: "another process uses the spool",
     78: "the configuration is wrong; systemd does not restart the service for it",
     130: "interrupted from the keyboard",
+    141: "whoever read the output went away before check or demo had a result",
 }
+UNREAD = 141
+"""As a shell has it for a program that SIGPIPE ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,13 @@ class Verb:
         summary: one line for ``--help``.
         module: where its function ``command`` is.
         options: which of the shared options it takes.
+        verdict: whether its exit code says what it found; cut short, it has not found anything.
     """
 
     summary: str
     module: str
     options: frozenset[str] = frozenset()
+    verdict: bool = False
 
 
 COMMANDS = {
@@ -54,9 +59,12 @@ COMMANDS = {
         "say everything that is wrong with the configuration, and show what events will look like",
         "bridge.cli.check",
         frozenset({"config", "json"}),
+        verdict=True,
     ),
     "status": Verb("show what the running bridge does", "bridge.cli.status", frozenset({"config", "json"})),
-    "demo": Verb("play an outage and a kill -9 on this machine, without any configuration", "bridge.cli.demo"),
+    "demo": Verb(
+        "play an outage and a kill -9 on this machine, without any configuration", "bridge.cli.demo", verdict=True
+    ),
     "sample": Verb("print a configuration to start from, every option explained", "bridge.cli.sample"),
     "reference": Verb("print the reference of the configuration as Markdown", "bridge.cli.sample"),
     "schema": Verb("print the JSON schema of the configuration, for editors", "bridge.cli.sample"),
@@ -75,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "config" in args and args.config is None:
             args.config = _default_config()
         verb = COMMANDS[args.command]
+        end.unread = UNREAD if verb.verdict else 0
         carry_out: Command = importlib.import_module(verb.module).command
         end.code = carry_out(args)
         sys.stdout.flush()
@@ -129,10 +138,12 @@ class _LastResort:
 
     Attributes:
         code: the exit code.
+        unread: the exit code when whoever read the output went away.
     """
 
     def __init__(self) -> None:
         self.code = 0
+        self.unread = 0
 
     def __enter__(self) -> Self:
         """Nothing yet."""
@@ -147,6 +158,7 @@ class _LastResort:
         if isinstance(error, KeyboardInterrupt):
             self.code = 130
         elif isinstance(error, BrokenPipeError):
+            self.code = self.unread
             _stop_printing()
         elif ours := _said(error):
             _complain("\n".join(_sentence(one) for one in ours))

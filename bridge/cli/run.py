@@ -26,6 +26,8 @@ def command(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: ``edge-bridge check`` finds a mistake; its warnings are only logged.
     """
+    # Until the loop listens: a terminal that goes away, or a reload that comes too early, must not end us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     findings = examine(args.config)
     if findings.config is None or findings.errors:
         raise ConfigError(findings.errors)

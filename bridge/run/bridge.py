@@ -29,7 +29,7 @@ from bridge.codec.minting import Minter
 from bridge.ports import Decoder, Sink, Source
 from bridge.report import BridgeReport, SinkReport, SourceReport
 from bridge.run.delivery import Courier
-from bridge.run.health import Health
+from bridge.run.health import Health, events
 from bridge.run.intake import Sequences, SourceIntake
 from bridge.run.supervise import keep
 from bridge.spool.envelope import unpack_event
@@ -160,7 +160,7 @@ class Bridge:
         disk = "" if self._spool.report().writable else "; SPOOL CANNOT BE WRITTEN"
         return (
             f"sources {sources}/{len(self._sources)} up, sinks {sinks}/{len(self._sinks)} up, "
-            f"{waiting:,} events waiting{disk}"
+            f"{events(waiting)} waiting{disk}"
         )
 
     def _assemble(self, spool: Spool) -> None:
@@ -224,7 +224,7 @@ class Bridge:
                 await self._last_words()
         waiting = sum(part.waiting() for part in self._sinks)
         if waiting:
-            log.info("stopping: delivering %s waiting events, at most %g s", f"{waiting:,}", self._drain_timeout)
+            log.info("stopping: delivering %s that wait, at most %g s", events(waiting), self._drain_timeout)
         while self._clock.monotonic() < deadline:
             if not any(part.waiting() and part.health.state == "up" for part in self._sinks):
                 return
@@ -254,7 +254,7 @@ class Bridge:
     def _farewell(self) -> str:
         waiting = max((part.waiting() for part in self._sinks), default=0)
         if waiting:
-            return f"{waiting:,} events wait in the spool for the next start"
+            return f"{events(waiting)} left in the spool for the next start"
         return "nothing waits in the spool"
 
     async def _sink_report(self, part: _RunningSink) -> SinkReport:

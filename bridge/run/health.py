@@ -66,10 +66,10 @@ class Health:
         self._enter("up")
         backlog = self._backlog() if self._backlog else 0
         if first:
-            waiting = f"; {backlog:,} events wait from before" if backlog else ""
+            waiting = f"; {events(backlog)} from before" if backlog else ""
             log.info("%s: connected to %s%s", self.label, self.peer, waiting)
         elif self._told != "up":
-            waiting = f"; {backlog:,} events waiting" if self._backlog else ""
+            waiting = f"; {events(backlog)} waiting" if self._backlog else ""
             log.info("%s: back after %s%s", self.label, spell(waited), waiting)
         self._told = "up"
 
@@ -119,6 +119,11 @@ class Health:
         else:
             log.warning("%s: down: %s; %s, trying again%s", self.label, error.why, self._consequence, again)
         self._told = state
+
+
+def events(count: int) -> str:
+    """A number of events for people: ``1 event``, ``12,345 events``."""
+    return "1 event" if count == 1 else f"{count:,} events"
 
 
 def spell(seconds: float) -> str:

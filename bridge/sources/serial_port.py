@@ -224,6 +224,8 @@ class _Line(asyncio.Protocol):
         self._waiting: deque[Frame] = deque()
         self._cost = 0
         self._held_back = False
+        self._endless = 0
+        self._warned = False
         self._news = asyncio.Event()
         self._transport: asyncio.ReadTransport | None = None
         self._cause: Exception | None = None
@@ -237,8 +239,12 @@ class _Line(asyncio.Protocol):
             self._begin(data, self._clock.monotonic() - self._opened)
             self._opened = None
         now = self._clock.now()
-        for piece in self._framer.feed(data):
+        pieces = self._framer.feed(data)
+        for piece in pieces:
             self._enqueue(self._frame(piece, now))
+        self._endless = 0 if pieces else self._endless + len(data)
+        if self._endless > self._settings.framing.max_length and not self._warned:
+            self._warn()
         self._news.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -278,6 +284,16 @@ class _Line(asyncio.Protocol):
         """Counts the beginning of a line whose end never came."""
         if self._framer.unfinished:
             self._intake.lost(1, CUT_AT_END)
+
+    def _warn(self) -> None:
+        self._warned = True
+        log.warning(
+            "%s: bytes come in, but no frame: %d without the delimiter %r; are baudrate (%d) and framing right?",
+            self._settings.port,
+            self._endless,
+            self._settings.framing.delimiter,
+            self._settings.baudrate,
+        )
 
     def _begin(self, data: bytes, silence: float) -> None:
         if self._settings.discard_first and silence < QUIET:

@@ -163,6 +163,17 @@ def test_a_reader_that_has_enough_is_no_error(command: str) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_verdict_that_nobody_read_is_none(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("nonsense = 1\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody:
+        order = [sys.executable, "-m", "bridge", "check", "--config", str(config)]
+        done = subprocess.run(order, cwd=ROOT, stdout=nobody, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_change_no_exit_code(tmp_path: Path, closed: str) -> None:
     script = f'"$0" -m bridge "$@" {closed}'

@@ -62,7 +62,7 @@ async def test_a_stop_gives_up_at_its_deadline_and_the_next_start_goes_on(
         await publisher.publish(3000)
         await daemon.until(stored(3000), "all is stored")
         assert await daemon.terminate(within=10) == 0
-        assert daemon.logged("stopped; 3,000 events wait in the spool for the next start")
+        assert daemon.logged("stopped; 3,000 events left in the spool for the next start")
         proxy.reset()
         proxy.forward()
         await daemon.start()

@@ -35,7 +35,7 @@ def test_what_waits_from_before_is_told_when_the_peer_is_first_there(caplog: pyt
     Health("sink cloud", "amqp://b", consequence="kept", backlog=lambda: 2995).connected()
     Health("sink other", "amqp://b", consequence="kept", backlog=lambda: 0).connected()
     assert caplog.messages == [
-        "sink cloud: connected to amqp://b; 2,995 events wait from before",
+        "sink cloud: connected to amqp://b; 2,995 events from before",
         "sink other: connected to amqp://b",
     ]
 

@@ -429,3 +429,19 @@ def _line(task: asyncio.Task[None]) -> int:
 def _last(task: asyncio.Task[None]) -> bytes | None:
     frames = _frames(task)
     return frames[-1].payload if frames else None
+
+
+@pytest.mark.parametrize("discard_first", [False, True])
+async def test_bytes_without_a_delimiter_are_told_once_with_what_to_look_at(
+    device: PtyDevice, caplog: pytest.LogCaptureFixture, discard_first: bool
+) -> None:
+    source = source_of(device.path, discard_first=discard_first, framing={"max_length": 64})
+    async with running(source, FakeIntake()):
+        for _ in range(8):
+            await device.say(b"\xf8" * 50)
+        await until(lambda: bool(caplog.messages))
+        await device.say(b"\xf8" * 500)
+        await asyncio.sleep(0)
+    [line] = [message for message in caplog.messages if "no frame" in message]
+    assert "baudrate (9600)" in line
+    assert str(device.path) in line
