@@ -178,7 +178,7 @@ class Committer:
             return True
         waits: Iterator[float] | None = None
         while True:
-            self._retention.make_room()
+            self._retention.make_room(sum(pending.size for pending in taken))
             group, token = self._group(taken, snapshot=True)
             start = self._book.start
             try:

@@ -43,13 +43,13 @@ class Retention:
         """Whether the oldest segment is needed no more, so that writing the cursors down frees it."""
         return self._needless(durably=False) > 0
 
-    def make_room(self) -> None:
-        """Drops the oldest segments until another one has room.
+    def make_room(self, size: int = 0) -> None:
+        """Drops the oldest segments until another one has room, which has to hold at least ``size`` bytes.
 
         The cursors move at once; the segments may be deleted when a state record that says so is durable.
         """
         # The segment to be published, and the one that is kept prepared.
-        used = self._shelf.bytes_used + 2 * self._segment_bytes
+        used = self._shelf.bytes_used + max(size, self._segment_bytes) + self._segment_bytes
         while used > self._max_bytes and len(self._shelf.segments) > 1:
             used -= self._shelf.segments[0].size
             self.drop_oldest("max_bytes is reached")

@@ -17,7 +17,8 @@ class SpoolSettings(Settings):
     max_bytes: ByteSize = Field(default=1 * GIB, ge=256 * KIB)
     """Space on the disk for readings that wait; when it is used up, the oldest are dropped and counted.
 
-    At least four segments. Dead letters have a tenth of it besides, at least 1 MiB.
+    At least four segments, and four of the largest records. Dead letters have a tenth of it besides, at least
+    1 MiB.
     """
 
     segment_bytes: ByteSize = Field(default=4 * MIB, ge=64 * KIB, le=64 * MIB)
@@ -43,8 +44,11 @@ class SpoolSettings(Settings):
     """
 
     @model_validator(mode="after")
-    def _holds_four_segments(self) -> Self:
+    def _holds_four(self) -> Self:
         if self.max_bytes < 4 * self.segment_bytes:
             msg = f"max_bytes must hold four segments: at least {4 * self.segment_bytes} bytes"
+            raise ValueError(msg)
+        if self.max_bytes < 4 * self.max_record:
+            msg = f"max_bytes must hold four records of max_record bytes: at least {4 * self.max_record}"
             raise ValueError(msg)
         return self

@@ -117,7 +117,7 @@ class Spool:
 
     def _dead_letter_limits(self) -> Limits:
         settings = self._settings
-        max_bytes = max(1 * MIB, settings.max_bytes // 10)
+        max_bytes = max(1 * MIB, settings.max_bytes // 10, 2 * settings.max_record)
         segment_bytes = max(64 * KIB, min(settings.segment_bytes, max_bytes // 8 // KIB * KIB))
         return Limits(max_bytes, segment_bytes, settings.commit_interval, settings.cursor_interval)
 

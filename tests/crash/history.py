@@ -18,7 +18,7 @@ from bridge.spool.retention import Retention
 from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 
-SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=320 * 1024, cursor_interval=0.02)
+SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=320 * 1024, max_record=64 * 1024, cursor_interval=0.02)
 CURSORS = ("cloud", "local")
 
 

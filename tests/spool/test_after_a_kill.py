@@ -10,7 +10,9 @@ from tests.spool.places import drain
 
 
 def spool_at(path: Path) -> Spool:
-    return Spool(path, SpoolSettings(segment_bytes=64 * 1024, max_bytes=1024 * 1024), SystemClock())
+    return Spool(
+        path, SpoolSettings(segment_bytes=64 * 1024, max_bytes=1024 * 1024, max_record=64 * 1024), SystemClock()
+    )
 
 
 async def test_the_latest_records_include_what_is_being_written_again(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bridge.spool.spool import Spool
 from tests.kit.faulty_files import FaultyFiles
 from tests.spool.places import LANE, PATH, drain
 
-SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=512 * 1024, cursor_interval=600)
+SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=512 * 1024, max_record=64 * 1024, cursor_interval=600)
 
 
 @pytest.fixture(autouse=True)

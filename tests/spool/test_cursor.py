@@ -10,7 +10,7 @@ from bridge.spool.spool import Spool
 from tests.kit.faulty_files import FaultyFiles
 from tests.spool.places import PATH, drain
 
-SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=1024 * 1024)
+SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=1024 * 1024, max_record=64 * 1024)
 
 
 @pytest.fixture

@@ -52,6 +52,12 @@ def test_room_is_made_for_the_next_and_the_prepared_segment(caplog: pytest.LogCa
     assert "dropped: max_bytes is reached" in caplog.text
 
 
+def test_room_is_made_for_a_segment_that_one_large_append_needs() -> None:
+    case = Case(8 * SIZE)
+    case.retention.make_room(4 * SIZE)
+    assert case.firsts == [20, 30, 40]
+
+
 def test_the_newest_segment_is_never_dropped() -> None:
     case = Case(1)
     case.retention.make_room()

@@ -15,7 +15,7 @@ from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 from tests.spool.places import drain
 
-SMALL = SpoolSettings(segment_bytes=64 * 1024, max_bytes=1024 * 1024)
+SMALL = SpoolSettings(segment_bytes=64 * 1024, max_bytes=1024 * 1024, max_record=64 * 1024)
 GOLDEN = Path(__file__).parent / "golden"
 
 

@@ -21,7 +21,7 @@ from bridge.spool.spool import Spool
 from tests.kit.faulty_files import FaultyFiles
 
 T = TypeVar("T")
-SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=320 * 1024, cursor_interval=0)
+SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=320 * 1024, max_record=64 * 1024, cursor_interval=0)
 PATH = Path("/var/spool")
 NAMES = ("cloud", "local")
 
