@@ -379,7 +379,7 @@ async def test_a_published_message_is_confirmed_or_refused_by_its_reason_code() 
 
 async def test_a_message_that_is_not_confirmed_in_time_is_not_delivered(broker: FakeBroker) -> None:
     broker.puback = None
-    async with session(broker, timeout=0.2) as one:
+    async with session(broker, timeout=2) as one:
         with pytest.raises(Unavailable, match="in time"):
             await one.publish("t", b"x")
 

@@ -263,9 +263,6 @@ class MqttSession:
     def _writable(self) -> None:
         if self._failure is not None:
             return
-        if not self._connack.done():
-            # A broker that refuses our certificate says so and closes; writing first would lose what it said.
-            self._reader.read()
         if self._failure is None:
             self._paho.loop_write()
         if self._paho.want_write() and not self._writing and self._failure is None:

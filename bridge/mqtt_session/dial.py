@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bridge.errors import Paused, PeerError, Unavailable
-from bridge.tls import TlsSettings, explain, is_lasting
+from bridge.tls import TlsSettings, explain, is_lasting, patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,9 @@ async def open_socket(options: MqttOptions) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if options.tls is not None:
             sock = options.tls.wrap_socket(sock, server_hostname=options.host, do_handshake_on_connect=False)
+            started = loop.time()
             await _shake_hands(sock)
+            await _await_refusal(sock, patience(loop.time() - started))
     except OSError as error:
         sock.close()
         failure = connection_error(options, error)
@@ -114,6 +116,34 @@ async def _connect_to_any(
         if connected:
             return sock
     raise Unavailable(f"cannot reach {options.peer}: {', '.join(dict.fromkeys(failures))}")
+
+
+async def _await_refusal(sock: ssl.SSLSocket, seconds: float) -> None:
+    """Returns when the broker took our certificate, or does not refuse it in time.
+
+    With TLS 1.3 it judges the certificate after our side of the handshake, and to what is written after its
+    refusal it answers with a reset, which overtakes the alert that names the cause.
+
+    Raises:
+        OSError: the broker refused us.
+    """
+    if sock.version() != "TLSv1.3":
+        return
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(sock, _settle, ready)
+    try:
+        async with asyncio.timeout(seconds):
+            await ready
+    except TimeoutError:
+        return
+    finally:
+        loop.remove_reader(sock)
+    try:
+        closed = not sock.recv(1)
+    except ssl.SSLWantReadError:
+        return  # what came is a ticket for the next session: only who is let in gets one
+    raise ConnectionResetError("closed" if closed else "the broker speaks out of turn")
 
 
 async def _shake_hands(sock: ssl.SSLSocket) -> None:

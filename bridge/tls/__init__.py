@@ -5,8 +5,8 @@ oldest version spoken.
 """
 
 from bridge.tls.context import client_context
-from bridge.tls.refusal import await_refusal
+from bridge.tls.refusal import await_refusal, patience
 from bridge.tls.settings import TlsSettings
 from bridge.tls.trouble import explain, is_lasting
 
-__all__ = ["TlsSettings", "await_refusal", "client_context", "explain", "is_lasting"]
+__all__ = ["TlsSettings", "await_refusal", "client_context", "explain", "is_lasting", "patience"]

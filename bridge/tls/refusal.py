@@ -6,6 +6,11 @@ LEAST, MOST = 0.1, 1.0
 """Seconds to wait for a refusal; between them it is as long as connecting took, which a round trip fits into."""
 
 
+def patience(connecting: float) -> float:
+    """How many seconds to wait for a refusal after connecting took ``connecting`` seconds."""
+    return min(MOST, max(LEAST, connecting))
+
+
 async def await_refusal(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connecting: float) -> None:
     """Returns when the server seems to have taken our certificate; for protocols in which the client speaks first.
 
@@ -23,7 +28,7 @@ async def await_refusal(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     if writer.get_extra_info("ssl_object").version() != "TLSv1.3":
         return
     try:
-        async with asyncio.timeout(min(MOST, max(LEAST, connecting))):
+        async with asyncio.timeout(patience(connecting)):
             if await reader.read(1):
                 raise ConnectionResetError("the server speaks out of turn")
     except TimeoutError:
