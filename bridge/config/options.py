@@ -3,8 +3,7 @@
 import inspect
 import json
 import re
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from bridge.config.files import dotted
+from bridge.config.problems import models_in
 from bridge.config.schema import UNIT, Generator
 
 _PLAIN = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
@@ -91,7 +91,7 @@ def toml(value: object) -> str:
 
 
 def _option(name: str, field: FieldInfo, node: Node) -> Option:
-    tables = tuple(_tables(field.annotation))
+    tables = tuple(models_in(field.annotation))
     default = node.get("default")
     examples = node.get("examples") or []
     return Option(
@@ -103,17 +103,6 @@ def _option(name: str, field: FieldInfo, node: Node) -> Option:
         meaning=prose(field.description or ""),
         tables=tables,
     )
-
-
-def _tables(annotation: object) -> Iterator[type[BaseModel]]:
-    if (
-        isinstance(annotation, type)
-        and typing.get_origin(annotation) is None
-        and issubclass(annotation, BaseModel)
-    ):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from _tables(argument)
 
 
 def words(node: Node) -> str:

@@ -265,14 +265,15 @@ def _models(model: type[BaseModel], loc: Loc) -> list[type[BaseModel]]:
     for part in loc:
         fields = [one.model_fields[part].annotation for one in current if part in one.model_fields]
         if fields:
-            current = [below for annotation in fields for below in _mentioned(annotation)]
+            current = [below for annotation in fields for below in models_in(annotation)]
         else:
             # The label of a branch: the tag of a discriminated union, or the name of the model.
             current = [one for one in current if part in _labels(one)] or current
     return current
 
 
-def _mentioned(annotation: object) -> Iterator[type[BaseModel]]:
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Every settings class that a field with this annotation may hold."""
     # Some generic aliases look like types and are none.
     if (
         isinstance(annotation, type)
@@ -281,7 +282,7 @@ def _mentioned(annotation: object) -> Iterator[type[BaseModel]]:
     ):
         yield annotation
     for argument in typing.get_args(annotation):
-        yield from _mentioned(argument)
+        yield from models_in(argument)
 
 
 def _labels(model: type[BaseModel]) -> set[object]:
