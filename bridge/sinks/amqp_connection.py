@@ -179,8 +179,8 @@ async def channel_to(
         except (OSError, amqp.AMQPError, amqp.ChannelInvalidStateError) as error:
             trouble = peer_error(error, login)
             if context is not None and isinstance(trouble, Unavailable) and _hung_up(error):
-                # TLS 1.3: what the broker thinks of our certificate comes after the handshake, and a reset
-                # overtakes its alert.
+                # On a slow link its refusal of our certificate comes later than we wait for it, and a reset
+                # overtakes the alert that names the cause.
                 trouble = Unavailable(f"{trouble.why}; perhaps it wants another client certificate (tls.cert)")
             raise trouble from error
         yield channel

@@ -1,6 +1,8 @@
 """The daemon starts only with a configuration whose events are legal; all else about it is in tests/live."""
 
 import argparse
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,20 @@ def arguments(tmp_path: Path, text: str) -> argparse.Namespace:
     path = tmp_path / "config.toml"
     path.write_text(text)
     return argparse.Namespace(config=path, log_level=None)
+
+
+@pytest.fixture(autouse=True)
+def _hangup() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_hangup_that_comes_before_the_loop_listens_does_not_end_it(tmp_path: Path) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    with pytest.raises(ConfigError):
+        run.command(arguments(tmp_path, ""))
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_without_sources_and_sinks_it_refuses_and_says_how_to_go_on(tmp_path: Path) -> None:
