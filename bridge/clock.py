@@ -53,6 +53,20 @@ class Clock(Protocol):
         ...
 
 
+def trusted_age(moment: Moment, boot_id: bytes, clock: Clock) -> float | None:
+    """Seconds since a moment of the boot ``boot_id``, or None when no clock can be trusted to tell.
+
+    Within one boot the boot clock tells, whatever the wall clock does; over boots the wall clock, if it was
+    synchronised then and is now.
+    """
+    now = clock.now()
+    if boot_id == clock.boot_id:
+        return max(0.0, (now.boot_ns - moment.boot_ns) / 1e9)
+    if moment.synchronised and now.synchronised:
+        return max(0.0, (now.wall_ns - moment.wall_ns) / 1e9)
+    return None
+
+
 class SystemClock:
     """The clock of this machine."""
 

@@ -87,6 +87,20 @@ class Rejected(PeerError):
         super().__init__(f"{len(rejected)} rejected", rejected=rejected)
 
 
+class LaneFull(BridgeError):
+    """A lane has no room and refuses what is new (``on_full = "reject-newest"``); nothing of it was stored.
+
+    Attributes:
+        lane: the name of the lane.
+        why: which limit it is.
+    """
+
+    def __init__(self, lane: str, why: str) -> None:
+        super().__init__(f"lane {lane} is full ({why}), on_full = reject-newest")
+        self.lane = lane
+        self.why = why
+
+
 class SpoolUnusable(BridgeError):
     """The spool's directory cannot serve at all (no permission, a file in its place)."""
 

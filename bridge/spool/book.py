@@ -104,6 +104,8 @@ class Book:
     Attributes:
         start: the log begins here; what lies below was deleted on purpose.
         marks: the value of every mark, as far as it is durable.
+        owners: the cursors that somebody still wants; None means all of them.
+        start_written: the ``start`` that is known to be on the disk.
     """
 
     def __init__(
@@ -114,8 +116,9 @@ class Book:
     ) -> None:
         self.start = start
         self.marks = dict(marks or {})
+        self.owners: frozenset[str] | None = None
         self.ledgers = {name: Ledger(state.low, state.ranges) for name, state in (cursors or {}).items()}
-        self._start_written = start
+        self.start_written = start
 
     def ledger(self, name: str) -> Ledger:
         """The ledger of a cursor; a new one begins where the log begins."""
@@ -128,7 +131,7 @@ class Book:
     @property
     def dirty(self) -> bool:
         """Whether something is not yet written."""
-        return self.start != self._start_written or any(
+        return self.start != self.start_written or any(
             ledger.version != ledger.written_version for ledger in self.ledgers.values()
         )
 
@@ -143,9 +146,11 @@ class Book:
 
     def written(self, start: Offset, token: Token) -> None:
         """A state record made with ``token`` is durable."""
-        self._start_written = max(self._start_written, start)
+        self.start_written = max(self.start_written, start)
         for name, version, low in token:
-            ledger = self.ledgers[name]
+            ledger = self.ledgers.get(name)
+            if ledger is None:  # forgotten meanwhile
+                continue
             ledger.written_version = max(ledger.written_version, version)
             ledger.durable_low = max(ledger.durable_low, low)
 
@@ -155,15 +160,40 @@ class Book:
             (ledger.durable_low if durably else ledger.low for ledger in self.ledgers.values()), default=None
         )
 
-    def drop(self, stop: Offset) -> int:
-        """A limit takes everything below ``stop``: returns how many records some cursor still wanted."""
-        wanted = stop - self.start if not self.ledgers else 0
-        for ledger in self.ledgers.values():
+    @property
+    def orphans(self) -> tuple[str, ...]:
+        """The cursors that nobody wants any more."""
+        return () if self.owners is None else tuple(name for name in self.ledgers if name not in self.owners)
+
+    def is_wanted(self, stop: Offset) -> bool:
+        """Whether anything below ``stop`` is still wanted; orphans do not count, while others are there."""
+        owned = [ledger for name, ledger in self.ledgers.items() if self._is_owned(name)]
+        return any(ledger.low < stop for ledger in owned or self.ledgers.values()) or not self.ledgers
+
+    def drop(self, stop: Offset) -> tuple[int, int]:
+        """A limit takes everything below ``stop``.
+
+        Returns:
+            how many records some cursor still wanted, and how many only orphans did.
+        """
+        wanted = max(0, stop - self.start) if not self.ledgers else 0
+        orphaned = 0
+        for name, ledger in self.ledgers.items():
             taken = ledger.settle(0, stop)
             ledger.skipped += taken
-            wanted = max(wanted, taken)
+            if self._is_owned(name):
+                wanted = max(wanted, taken)
+            else:
+                orphaned = max(orphaned, taken)
         self.start = max(self.start, stop)
-        return wanted
+        return wanted, max(0, orphaned - wanted)
+
+    def forget(self, name: str) -> bool:
+        """A cursor is no more; durable only with the next snapshot. False when there is none of that name."""
+        return self.ledgers.pop(name, None) is not None
+
+    def _is_owned(self, name: str) -> bool:
+        return self.owners is None or name in self.owners
 
     def _pack(self, names: Iterable[str], marks: Mapping[str, int], *, snapshot: bool) -> tuple[bytes, Token]:
         token = tuple((name, self.ledgers[name].version, self.ledgers[name].low) for name in names)

@@ -3,23 +3,19 @@
 import asyncio
 import errno
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
-from functools import partial
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterator, Sequence
 
 from bridge.backoff import delays
-from bridge.clock import Clock
+from bridge.errors import LaneFull
 from bridge.ports import Offset
-from bridge.spool.book import Book, Token
+from bridge.spool.book import Token
+from bridge.spool.grouping import group_of
 from bridge.spool.journal import Group, Journal
-from bridge.spool.layout import RECORD_SIZE, Segment
+from bridge.spool.limits import DISK_BROKEN, DISK_FULL
+from bridge.spool.parts import Parts
 from bridge.spool.pending import Pending, Queue
 from bridge.spool.recovery import Recovered
-from bridge.spool.retention import Retention
-from bridge.spool.shelf import Shelf
-from bridge.spool.trouble import Trouble
+from bridge.spool.room import AGE_STEPS, Room
 
 log = logging.getLogger(__name__)
 
@@ -29,74 +25,51 @@ MAX_GROUP = 256 * 1024
 MAX_UNWRITTEN = 1000
 """How many settled records may be unwritten; after a power cut at most that many are sent twice."""
 
+POLL = 1.0
+"""Seconds after which a full log looks for room again, when nothing tells it that there is some."""
+_REST = 0.02
+"""Seconds between two such looks at least."""
+
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a log may take.
-
-    Attributes:
-        max_bytes: of the disk, the prepared segment included.
-        segment_bytes: one segment.
-        commit_interval: seconds between two commits at least.
-        cursor_interval: seconds that cursors may lag at most.
-    """
-
-    max_bytes: int
-    segment_bytes: int
-    commit_interval: float
-    cursor_interval: float
 
 
 class Committer:
     """Makes a log durable, group by group, in the order of appends. Lives on the event loop.
 
-    The blocking work is done by a :class:`Journal` in the executor's only thread, one job at a time. What
-    cannot be written is tried again, with backoff, for ever: a new segment each time.
+    The blocking work is done by a :class:`Journal` in the writer's only thread, one job at a time. What
+    cannot be written is tried again, with backoff, for ever: a new segment each time. What there is no room
+    for waits in the queue, or is refused, as the limits say; cursors are written nevertheless.
 
     Attributes:
         queue: what waits; whatever is put into it becomes durable.
+        commits: groups made durable so far.
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        shelf: Shelf,
-        book: Book,
-        retention: Retention,
-        trouble: Trouble,
-        journal: Journal,
-        executor: Executor,
-        limits: Limits,
-        clock: Clock,
-        offset: Offset,
-    ) -> None:
-        self._name = name
-        self._shelf = shelf
-        self._book = book
-        self._retention = retention
-        self._trouble = trouble
+    def __init__(self, parts: Parts, *, room: Room, journal: Journal, queue: Queue) -> None:
+        self._name = parts.name
+        self._shelf = parts.shelf
+        self._book = parts.book
+        self._retention = parts.retention
+        self._trouble = parts.trouble
+        self._fullness = parts.fullness
+        self._in_thread = parts.in_thread
+        self._limits = parts.limits
+        self._clock = parts.clock
+        self._room = room
         self._journal = journal
-        self._executor = executor
-        self._limits = limits
-        self._clock = clock
-        self._untrimmed: tuple[Segment, int] | None = None
-        self._prepared_for: Segment | None = None
         self._stop = asyncio.Event()
+        self._changed = asyncio.Event()
         self._flush_wanted = False
         self._flush_timer: asyncio.TimerHandle | None = None
+        self._expiry_wanted = False
+        self._expiry_timer: asyncio.TimerHandle | None = None
+        self._new_segment_wanted = False
         self._last_commit = -1e9
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._unwritten = 0
-        self.queue = Queue(name, offset)
-
-    # --- from the outside -----------------------------------------------------------------------------
+        self.queue = queue
+        self.commits = 0
 
     def start(self, trouble: OSError | None = None) -> None:
         """Begins to work; with ``trouble``, by finding out whether the disk can be written after all."""
@@ -104,30 +77,45 @@ class Committer:
         if trouble is not None:
             self._trouble.begin(trouble)
             self._flush()
+        if self._limits.max_age is not None:
+            self._expire_soon()
         self._task = asyncio.create_task(self._run(), name=f"writer of {self._name}")
 
     def adopt(self, found: Recovered) -> None:
         """Takes over what a start found: first of all, what is unproven is written again."""
         self._retention.doomed = found.superseded
         if found.segments and not found.sealed:
-            self._untrimmed = (found.segments[-1], found.tail_size)
+            self._room.untrimmed = (found.segments[-1], found.tail_size)
         self.queue.add_again(found.rewrite)
 
     def settled(self, count: int) -> None:
         """Cursors moved by ``count`` records: written with the next group, or alone when it lags too far."""
         self._unwritten += count
+        self._changed.set()
         if self._unwritten >= MAX_UNWRITTEN or self._retention.frees_with_next_state:
             self._flush()
         elif self._flush_timer is None and not self._flush_wanted:
             assert self._loop is not None  # noqa: S101 - start() was called
             self._flush_timer = self._loop.call_later(self._limits.cursor_interval, self._flush)
 
+    async def write_down(self, *, anew: bool = False) -> None:
+        """Returns when everything that is known of cursors now is durable; ``anew``: in a new segment.
+
+        Raises:
+            SpoolUnusable: the spool was closed while the disk could not be written.
+        """
+        self._new_segment_wanted |= anew
+        _, done = await self.queue.append((), {}, None)
+        await done
+
     async def close(self) -> None:
         """Writes what waits, the cursors and the seal. What the disk refuses is given up, with an error."""
         self._stop.set()
+        self._changed.set()
         self.queue.filled.set()
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
+        self._cancel_flush()
+        if self._expiry_timer is not None:
+            self._expiry_timer.cancel()
         if self._task is not None:
             await asyncio.wait([self._task])
             self._task.result()
@@ -139,23 +127,50 @@ class Committer:
             await self._work()
             await self._finish()
         finally:
-            self.queue.close(self._trouble.last_error)
+            self.queue.close(self._fullness.why or self._trouble.last_error)
 
     async def _work(self) -> None:
         while True:
-            await self.queue.filled.wait()
-            self.queue.filled.clear()
+            await self._wait_for_work()
             while self.queue or self._flush_wanted:
                 await self._pace()
-                self._flush_wanted = False
-                taken = self.queue.take(min(MAX_GROUP, self._limits.segment_bytes // 4))
-                if not await self._store(taken):
+                if self._expiry_wanted:
+                    await self._expire()
+                flush, self._flush_wanted = self._flush_wanted, False
+                taken = await self._next_group()
+                if (taken or flush) and not await self._store(taken):
                     self.queue.refuse(taken, self._trouble.last_error)
                     return
                 if self._journal.active is not None:
-                    await self._prepare_next()
+                    await self._room.prepare_next()
+                if self._fullness.why is not None and not taken and self.queue:
+                    if self._stop.is_set():
+                        return
+                    await self._change(POLL)
             if self._stop.is_set():
                 return
+
+    async def _wait_for_work(self) -> None:
+        while self.queue.refusing is not None and not self.queue.filled.is_set():
+            await self._change(POLL)
+            if not self._trouble.writable and await self._publish([]) is not None:
+                continue
+            if await self._room.another_segment():
+                self.queue.refusing = None
+        await self.queue.filled.wait()
+        self.queue.filled.clear()
+
+    async def _next_group(self) -> list[Pending]:
+        """What is to be written next; nothing when there is no room for it."""
+        taken = self.queue.take(min(MAX_GROUP, self._limits.segment_bytes // 4))
+        size = sum(pending.size for pending in taken if pending.item.payloads)
+        # What an unclean stop left was accepted before: no limit refuses it.
+        if not size or any(pending.done is None for pending in taken) or await self._room.take_in(size):
+            return taken
+        self.queue.put_back(taken)
+        if self._room.refuses:
+            self.queue.turn_away(LaneFull(self._name, self._fullness.why or ""))
+        return []
 
     async def _finish(self) -> None:
         try:
@@ -174,71 +189,73 @@ class Committer:
 
     async def _store(self, taken: Sequence[Pending]) -> bool:
         """Makes a group durable, whatever it takes; False when that was given up because of a stop."""
-        if await self._extend(taken):
+        if not self._new_segment_wanted and await self._extend(taken):
             return True
         waits: Iterator[float] | None = None
         while True:
-            self._retention.make_room(sum(pending.size for pending in taken))
-            group, token = self._group(taken, snapshot=True)
-            start = self._book.start
-            try:
-                segment = await self._in_thread(self._journal.publish, group)
-            except OSError as error:
-                if error.errno in _NO_SPACE and await self._free_oldest():
-                    continue
-                first_failure = waits is None
-                self._trouble.begin(error)
-                if self._stop.is_set():
-                    return False
-                waits = waits or delays()
-                # A new attempt is a new file; the first may help at once.
-                if not first_failure:
-                    await self._pause(next(waits))
+            error = await self._publish(taken)
+            if error is None:
+                return True
+            if error.errno in _NO_SPACE and await self._free_oldest():
                 continue
-            self._trouble.end()
-            self._retention.add(segment)
-            self._confirm(taken, group, start, token)
-            self._retention.retire()
-            await self._delete_doomed()
-            await self._trim_old()
-            return True
+            self._trouble.begin(error)
+            if self._stop.is_set():
+                return False
+            # A new attempt is a new file; the first may help at once.
+            if waits is None:
+                waits = delays()
+                continue
+            if self._give_back(taken, error):
+                return True
+            await self._change(next(waits))
+
+    async def _publish(self, taken: Sequence[Pending]) -> OSError | None:
+        """Tries once to make a group durable in a new segment; returns why not."""
+        if self._room.drops:
+            await self._room.another_segment(sum(pending.size for pending in taken))
+        group, token = self._group(taken, snapshot=True)
+        start = self._book.start
+        small = not group.items and self._fullness.why is not None
+        try:
+            segment = await self._in_thread(self._journal.publish, group, small=small)
+        except OSError as error:
+            return error
+        self._new_segment_wanted = False
+        self._retention.add(segment)
+        self._confirm(taken, group, start, token)
+        self._retention.retire()
+        await self._room.delete_doomed()
+        await self._room.trim_old()
+        return None
 
     async def _extend(self, taken: Sequence[Pending]) -> bool:
         """Adds a group to the active segment; False when there is none, it is full, or it failed."""
         group, token = self._group(taken, snapshot=False)
         start = self._book.start
-        if not self._journal.fits(group.size):
+        # In a full log cursors alone may use the reserve.
+        bare = not group.items and self._fullness.why is not None
+        if not (self._journal.fits_reserve if bare else self._journal.fits)(group.size):
             return False
         try:
             await self._in_thread(self._journal.extend, group)
         except OSError as error:
             self._trouble.note(error)
             return False
-        self._trouble.end()
         self._confirm(taken, group, start, token)
         if group.state is not None:
             self._retention.retire()
-            await self._delete_doomed()
+            await self._room.delete_doomed()
         return True
 
     def _group(self, taken: Sequence[Pending], *, snapshot: bool) -> tuple[Group, Token]:
-        state: bytes | None = None
-        token: Token = ()
-        extra: dict[str, int] = {}
-        for pending in taken:
-            if not pending.item.payloads:
-                extra.update(pending.marks)
-        if snapshot or extra or self._book.dirty:
+        if snapshot or self._book.dirty:
             self._retention.advance_start()
-            state, token = self._book.snapshot(extra) if snapshot else self._book.changes(extra)
-        items = [pending.item for pending in taken if pending.item.payloads]
-        durable = self._shelf.durable
-        stop = max(durable, items[-1].first + len(items[-1].payloads)) if items else durable
-        size = sum(pending.size for pending in taken) + 2 * RECORD_SIZE * (len(items) + 1)
-        return Group(durable, stop, state, items, size + (len(state) if state is not None else 0)), token
+        return group_of(taken, self._book, self._shelf.durable, snapshot=snapshot)
 
     def _confirm(self, taken: Sequence[Pending], group: Group, start: Offset, token: Token) -> None:
         """The group is on the disk: the only place where anything becomes durable."""
+        self.commits += 1
+        self._trouble.end()
         self._book.written(start, token)
         for pending in taken:
             self._book.marks.update(pending.marks)
@@ -246,17 +263,24 @@ class Committer:
         self.queue.confirm(taken)
         if group.state is not None:
             self._unwritten = 0
-            if self._flush_timer is not None:
-                self._flush_timer.cancel()
-                self._flush_timer = None
+            self._cancel_flush()
 
-    # --- space ----------------------------------------------------------------------------------------
+    def _give_back(self, taken: Sequence[Pending], error: OSError) -> bool:
+        """With a disk that cannot be written: refuses what the policy refuses; False when it has to wait."""
+        waits = not any(pending.item.payloads for pending in taken) or any(p.done is None for p in taken)
+        if waits or not self._room.refuses:
+            return False
+        why = DISK_FULL if error.errno in _NO_SPACE else DISK_BROKEN
+        self._fullness.begin(why)
+        self.queue.put_back(taken)
+        self.queue.turn_away(LaneFull(self._name, why))
+        return True
 
     async def _free_oldest(self) -> bool:
         """On a full disk: gives the oldest segment up; False when that did not free anything."""
-        if not self._retention.doomed and not self._retention.drop_oldest("no space left on the disk"):
+        if not self._retention.doomed and not self._retention.drop_oldest(DISK_FULL, force=self._room.drops):
             return False
-        # The reserve of the active segment is there for this: the cursors first, then the segment.
+        # The active segment's reserve is there for this: the cursors first, then the segment.
         group, token = self._group([], snapshot=False)
         start = self._book.start
         if self._journal.active is not None and self._journal.fits_reserve(group.size):
@@ -267,43 +291,35 @@ class Committer:
             else:
                 self._confirm([], group, start, token)
         before = len(self._retention.doomed)
-        await self._delete_doomed()
+        await self._room.delete_doomed()
         return len(self._retention.doomed) < before
 
-    async def _delete_doomed(self) -> None:
-        doomed, self._retention.doomed = self._retention.doomed, []
-        for index, segment in enumerate(doomed):
-            try:
-                await self._in_thread(self._journal.remove, segment)
-            except OSError as error:
-                self._trouble.note(error)
-                self._retention.doomed = doomed[index:]
-                return
+    async def _expire(self) -> None:
+        self._expiry_wanted = False
+        if await self._room.expire():
+            self._flush_wanted = True
+        if await self._room.must_close_newest():
+            self._flush_wanted = self._new_segment_wanted = True
 
-    async def _trim_old(self) -> None:
-        untrimmed, self._untrimmed = self._untrimmed, None
-        if untrimmed is None or untrimmed[0] not in self._shelf.segments:
-            return
-        try:
-            await self._in_thread(self._journal.trim, *untrimmed)
-        except OSError as error:
-            self._trouble.note(error)
+    # --- time -----------------------------------------------------------------------------------------
 
-    async def _prepare_next(self) -> None:
-        if self._prepared_for is self._journal.active:
-            return
-        try:
-            await self._in_thread(self._journal.prepare)
-        except OSError as error:
-            self._trouble.note(error)
-        self._prepared_for = self._journal.active
-
-    # --- small parts ----------------------------------------------------------------------------------
+    def _cancel_flush(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
 
     def _flush(self) -> None:
         self._flush_timer = None
         self._flush_wanted = True
         self.queue.filled.set()
+
+    def _expire_soon(self) -> None:
+        assert self._loop is not None  # noqa: S101 - start() was called
+        assert self._limits.max_age is not None  # noqa: S101 - only then
+        self._expiry_wanted = True
+        self._flush()
+        pause = min(60.0, max(0.05, self._limits.max_age / AGE_STEPS))
+        self._expiry_timer = self._loop.call_later(pause, self._expire_soon)
 
     async def _pause(self, seconds: float) -> None:
         """Waits, but not longer than to the beginning of a stop."""
@@ -311,6 +327,10 @@ class Committer:
         await asyncio.wait([stopping], timeout=seconds)
         stopping.cancel()
 
-    async def _in_thread(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, partial(function, *args, **kwargs))
+    async def _change(self, seconds: float) -> None:
+        """Waits until something may have changed: a cursor moved, or that much time passed, or a stop began."""
+        await self._pause(_REST)
+        changed = asyncio.ensure_future(self._changed.wait())
+        await asyncio.wait([changed], timeout=max(0.0, seconds - _REST))
+        changed.cancel()
+        self._changed.clear()

@@ -5,7 +5,7 @@ a later version appends fields or takes a new number, and keeps reading the old 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -15,7 +15,9 @@ from bridge.event import Event
 from bridge.ports import Receipt
 
 _EVENT_VERSION = 1
-_LETTER_VERSION = 1
+_DIRECTED_VERSION = 2
+"""An event with one field more: the only sink that wants it."""
+_LETTER_VERSION = 2
 _STATE_VERSION = 1
 
 _packer = msgpack.Packer(use_bin_type=True)
@@ -33,6 +35,7 @@ class Stored:
         received: when it was received.
         boot_id: the boot that ``received`` belongs to, eight bytes.
         receipt: how the peer named the delivery, if it does.
+        only: the only sink that wants it, after a dead letter was tried again; None for all.
     """
 
     event: Event
@@ -40,6 +43,7 @@ class Stored:
     received: Moment
     boot_id: bytes
     receipt: Receipt | None
+    only: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,9 @@ class DeadLetter:
         origin: port, topic or peer.
         event: the event, if it came to one.
         frame: the bytes as they were received, if it did not.
+        lane: where the event was stored.
+        captures: what the frame gave to templates (parts of the topic, the port).
+        contenttype: the media type of the frame, as its peer declared it.
     """
 
     reason: str
@@ -65,6 +72,9 @@ class DeadLetter:
     origin: str
     event: Event | None
     frame: bytes | None
+    lane: str = "default"
+    captures: Mapping[str, str] = field(default_factory=dict)
+    contenttype: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +107,18 @@ class State:
     snapshot: bool
 
 
-def pack_event(event: Event, source: str, received: Moment, boot_id: bytes, receipt: Receipt | None) -> bytes:
+def pack_event(
+    event: Event,
+    source: str,
+    received: Moment,
+    boot_id: bytes,
+    receipt: Receipt | None,
+    only: str | None = None,
+) -> bytes:
     """The payload that stands for an event in a lane. Only to be called in the event loop's thread."""
     packed: bytes = _packer.pack(
         (
-            _EVENT_VERSION,
+            _EVENT_VERSION if only is None else _DIRECTED_VERSION,
             event.id,
             event.source,
             event.type,
@@ -117,6 +134,7 @@ def pack_event(event: Event, source: str, received: Moment, boot_id: bytes, rece
             received.synchronised,
             boot_id,
             None if receipt is None else (receipt.packet, receipt.digest),
+            *(() if only is None else (only,)),
         )
     )
     return packed
@@ -140,6 +158,7 @@ _EVENT_FIELDS: tuple[tuple[type, ...], ...] = (
     (bytes,),
     (tuple, type(None)),
 )
+_DIRECTED_FIELDS = (*_EVENT_FIELDS, (str,))
 _good_events: set[tuple[type, ...]] = set()
 
 
@@ -149,9 +168,13 @@ def unpack_event(payload: bytes) -> Stored:
     Raises:
         ValueError: it stands for none, or was written by a later version.
     """
-    fields = _unpack(payload, _EVENT_VERSION, "event")
+    fields = _unpack(payload, (_EVENT_VERSION, _DIRECTED_VERSION), "event")
     kinds = tuple(map(type, fields))
-    if kinds not in _good_events:
+    only = None
+    if fields[0] == _DIRECTED_VERSION:
+        _check(kinds, _DIRECTED_FIELDS, "event")
+        *fields, only = fields
+    elif kinds not in _good_events:
         _check(kinds, _EVENT_FIELDS, "event")
         _good_events.add(kinds)
     for pair in fields[8]:
@@ -162,7 +185,7 @@ def unpack_event(payload: bytes) -> Stored:
         if len(receipt) != 2:
             raise ValueError("no event: its receipt is malformed")
         receipt = Receipt(*receipt)
-    return Stored(Event(*event), source, Moment(wall_ns, boot_ns, synchronised), boot_id, receipt)
+    return Stored(Event(*event), source, Moment(wall_ns, boot_ns, synchronised), boot_id, receipt, only)
 
 
 _NO_MOMENT = Moment(0, 0, False)
@@ -182,6 +205,9 @@ def pack_dead_letter(letter: DeadLetter) -> bytes:
             letter.origin,
             event,
             letter.frame,
+            letter.lane,
+            dict(letter.captures),
+            letter.contenttype,
         )
     )
     return packed
@@ -198,6 +224,8 @@ _LETTER_FIELDS: tuple[tuple[type, ...], ...] = (
     (bytes, type(None)),
     (bytes, type(None)),
 )
+_LETTER_FIELDS_NOW = (*_LETTER_FIELDS, (str,), (dict,), (str, type(None)))
+"""Version 2 says more of where the letter came from, so that it can be tried again."""
 
 
 def unpack_dead_letter(payload: bytes) -> DeadLetter:
@@ -206,9 +234,10 @@ def unpack_dead_letter(payload: bytes) -> DeadLetter:
     Raises:
         ValueError: it stands for none, or was written by a later version.
     """
-    fields = _unpack(payload, _LETTER_VERSION, "dead letter")
-    _check(tuple(map(type, fields)), _LETTER_FIELDS, "dead letter")
-    _, reason, component, tries, first_ns, last_ns, origin, event, frame = fields
+    fields = _unpack(payload, (1, _LETTER_VERSION), "dead letter")
+    _check(tuple(map(type, fields)), _LETTER_FIELDS if fields[0] == 1 else _LETTER_FIELDS_NOW, "dead letter")
+    _, reason, component, tries, first_ns, last_ns, origin, event, frame, *more = fields
+    lane, captures, contenttype = more or ("default", {}, None)
     return DeadLetter(
         reason,
         component,
@@ -218,6 +247,9 @@ def unpack_dead_letter(payload: bytes) -> DeadLetter:
         origin,
         None if event is None else unpack_event(event).event,
         frame,
+        lane,
+        {_name(name): _name(value) for name, value in captures.items()},
+        contenttype,
     )
 
 
@@ -241,7 +273,7 @@ def unpack_state(payload: bytes) -> State:
     Raises:
         ValueError: it holds none.
     """
-    fields = _unpack(payload, _STATE_VERSION, "state record")
+    fields = _unpack(payload, (_STATE_VERSION,), "state record")
     _check(tuple(map(type, fields)), ((int,), (bool,), (int,), (dict,), (dict,)), "state record")
     _, snapshot, start, cursors, marks = fields
     try:
@@ -279,7 +311,7 @@ def unpack_marks(packed: bytes) -> dict[str, int]:
     return {_name(name): _number(value) for name, value in marks.items()}
 
 
-def _unpack(payload: bytes, version: int, what: str) -> tuple[Any, ...]:
+def _unpack(payload: bytes, versions: Sequence[int], what: str) -> Sequence[Any]:
     # unpackb bounds every length by the length of its input, and the depth by a fixed stack.
     try:
         fields = msgpack.unpackb(payload, use_list=False)
@@ -287,8 +319,8 @@ def _unpack(payload: bytes, version: int, what: str) -> tuple[Any, ...]:
         raise ValueError(f"no {what}: {error}") from error
     if not isinstance(fields, tuple) or not fields:
         raise ValueError(f"no {what}: no list")
-    if fields[0] != version:
-        raise ValueError(f"no {what} of version {version}: {str(fields[0])[:20]}")
+    if fields[0] not in versions:
+        raise ValueError(f"no {what} of version {versions[-1]}: {str(fields[0])[:20]}")
     return fields
 
 

@@ -27,6 +27,19 @@ class Entry:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The room of a file system.
+
+    Attributes:
+        free: bytes that an ordinary user may still write.
+        size: bytes in all.
+    """
+
+    free: int
+    size: int
+
+
 class Files(Protocol):
     """File access. Every call may block and may raise ``OSError``; never called on the event loop."""
 
@@ -80,6 +93,18 @@ class Files(Protocol):
 
     def listdir(self, path: Path) -> Sequence[Entry]:
         """The regular files in a directory, in any order."""
+        ...
+
+    def folders(self, path: Path) -> Sequence[str]:
+        """The names of the directories in a directory, in any order."""
+        ...
+
+    def rmdir(self, path: Path) -> None:
+        """The system call ``rmdir``."""
+        ...
+
+    def space(self, path: Path) -> Space:
+        """The room of the file system that ``path`` is on: the system call ``statvfs``."""
         ...
 
 
@@ -140,6 +165,17 @@ class OsFiles:
                 for entry in entries
                 if entry.is_file(follow_symlinks=False)
             ]
+
+    def folders(self, path: Path) -> Sequence[str]:  # noqa: D102
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+
+    def rmdir(self, path: Path) -> None:  # noqa: D102
+        os.rmdir(path)  # noqa: PTH106 - likewise
+
+    def space(self, path: Path) -> Space:  # noqa: D102
+        found = os.statvfs(path)
+        return Space(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -25,6 +25,9 @@ from bridge.spool.layout import (
 RESERVE = 4096
 """Bytes kept free at the end of a segment, so that cursors and the seal find room on a full disk."""
 
+SMALL = 64 * 1024
+"""Size of a segment that takes cursors while there is no room for records."""
+
 NEXT = "next.tmp"
 """The segment to come, its blocks reserved; no part of the log."""
 
@@ -73,7 +76,7 @@ class Journal:
         self._offset = offset
         self._fd: int | None = None
         self._segment: Segment | None = None
-        self._created = 0.0
+        self._created_ns = 0
         self.position = 0
 
     @property
@@ -106,10 +109,10 @@ class Journal:
         encoder.items(group.items, group.watermark)
         return self._write(encoder.joined(), group.stop)
 
-    def publish(self, group: Group) -> Segment:
+    def publish(self, group: Group, *, small: bool = False) -> Segment:
         """Makes a new segment that begins with a group, whose state must be a snapshot; durable on return.
 
-        It becomes the active segment, the one before is let go of.
+        It becomes the active segment, the one before is let go of. A ``small`` one has room for cursors only.
 
         Raises:
             OSError: the segment does not count, even if its name can be seen. The active segment is still
@@ -131,18 +134,17 @@ class Journal:
             moment.boot_ns,
             moment.synchronised,
         )
-        created = self._clock.monotonic()
         encoder = Encoder(salt, group.watermark, 0)
         if group.state is not None:
             encoder.record(STATE, 0, group.watermark, group.state)
         encoder.items(group.items, group.watermark)
         data = header.pack() + encoder.joined()
-        segment.size = max(self._segment_bytes, len(data) + RESERVE)
+        segment.size = max(SMALL if small else self._segment_bytes, len(data) + RESERVE)
         fd = self._put(segment, data)
         with suppress(OSError):
             self._give_back_rest()
         self.abandon()
-        self._fd, self._segment, self._created = fd, segment, created
+        self._fd, self._segment, self._created_ns = fd, segment, moment.boot_ns
         self.position = len(data)
         self._offset = group.stop
         return segment
@@ -218,7 +220,8 @@ class Journal:
         return self._fd is not None and self._segment is not None and self.position + size <= self._segment.size
 
     def _seconds(self) -> int:
-        return int(self._clock.monotonic() - self._created)
+        # By the clock that goes on during a suspend, as the header has it.
+        return (self._clock.now().boot_ns - self._created_ns) // 1_000_000_000
 
     def _write(self, data: bytes, stop: int) -> int:
         assert self._fd is not None  # noqa: S101

@@ -1,47 +1,50 @@
 """One log: a directory of segments, and everything a lane promises about it."""
 
-import asyncio
-import errno
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bridge.clock import Clock
-from bridge.errors import SpoolUnusable
 from bridge.ports import Offset
-from bridge.spool.book import Book
-from bridge.spool.committer import Committer, Limits
+from bridge.spool.book import Book, runs
+from bridge.spool.committer import Committer
 from bridge.spool.cursor import LogCursor
 from bridge.spool.envelope import pack_marks
-from bridge.spool.files import Files, sync_directory
-from bridge.spool.journal import Journal
-from bridge.spool.recovery import Recovered, recover
+from bridge.spool.files import Files
+from bridge.spool.limits import MISSING, PURGED, Limits
+from bridge.spool.opening import find, new_writer
+from bridge.spool.parts import InThread, Parts
+from bridge.spool.recovery import Recovered
 from bridge.spool.retention import Retention
 from bridge.spool.shelf import Shelf
-from bridge.spool.trouble import Trouble
+from bridge.spool.trouble import Fullness, Trouble
 
 log = logging.getLogger(__name__)
-
-_REFUSALS = frozenset({errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EIO})
 
 
 class Log:
     """A lane on the disk; see :class:`bridge.ports.Lane` for what it promises.
 
+    First :meth:`look`, then enter it with ``async with``.
+
     Args:
         directory: made when it is not there; its parent exists.
+        name: of the lane, for people.
         writers: an executor with one thread, for this log alone.
         readers: an executor for reading.
+
+    Attributes:
+        trouble: why its directory could not be made sure of, if that is so.
+        appended_bytes: bytes of all payloads appended since it was opened.
     """
 
     def __init__(
         self,
         directory: Path,
+        name: str,
         *,
         files: Files,
         clock: Clock,
@@ -50,30 +53,40 @@ class Log:
         writers: Executor,
         readers: Executor,
     ) -> None:
+        self.name = name
         self._directory = directory
         self._files = files
         self._clock = clock
         self._limits = limits
         self._max_record = max_record
-        self._writers = writers
+        self._in_thread = InThread(writers)
         self._shelf = Shelf(files, directory, readers)
         self._book = Book(0)
         self._disk = Trouble(str(directory), clock)
+        self._fullness = Fullness(f"lane {name}", clock, limits.on_full)
         self._retention = self._new_retention()
         self._cursors: dict[str, LogCursor] = {}
         self._committer: Committer | None = None
+        self._found: Recovered | None = None
         self._found_to = 0
         self.trouble: OSError | None = None
+        self.appended_bytes = 0
 
-    async def __aenter__(self) -> Self:
-        """Finds what an earlier run left, and makes sure of it.
+    async def look(self) -> None:
+        """Finds what an earlier run left; changes nothing but that the directory is there afterwards.
 
         Raises:
             SpoolTooNew: it was written by a later major version.
             SpoolUnusable: the directory can neither be made nor read.
         """
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._writers, self._open)
+        self._found, trouble = await self._in_thread(find, self._files, self._directory)
+        self.trouble = trouble or self.trouble
+
+    async def __aenter__(self) -> Self:
+        """Takes over what :meth:`look` found, and makes sure of it."""
+        found, self._found = self._found, None
+        if found is None:
+            raise RuntimeError("look() comes first")
         self._take_over(found)
         self._found_to = found.next
         self._writer.adopt(found)
@@ -105,6 +118,7 @@ class Log:
 
         Raises:
             ValueError: a payload is larger than a record may be; nothing was stored.
+            LaneFull: there is no room, and the newest are refused; nothing was stored.
             SpoolUnusable: the spool was closed while the disk could not be written.
         """
         for payload in payloads:
@@ -117,6 +131,7 @@ class Log:
         marks = dict(marks) if marks else {}
         packed = pack_marks(marks) if marks else None
         first, done = await self._writer.queue.append(tuple(payloads), marks, packed)
+        self.appended_bytes += sum(map(len, payloads))
         # Cancelling the caller cancels this future only: the group goes on.
         await done
         return first
@@ -154,12 +169,81 @@ class Log:
                 self._writer.settled(0)
         return cursor
 
+    # --- what people do to it -------------------------------------------------------------------------
+
+    def own(self, cursors: Iterable[str]) -> None:
+        """Names the cursors that somebody wants; what only others want gives way first when room is short."""
+        self._book.owners = frozenset(cursors)
+
+    async def discard(self, cursor: str, offsets: Iterable[Offset]) -> int:
+        """Settles records for a cursor without their having been read; durable on return.
+
+        Returns:
+            how many of them were not settled before.
+        """
+        ledger = self._book.ledger(cursor)
+        durable = self._shelf.durable
+        count = sum(ledger.settle(first, min(stop, durable)) for first, stop in runs(offsets))
+        self._writer.settled(count)
+        await self._writer.write_down()
+        return count
+
+    async def purge(self, stop: Offset | None = None) -> int:
+        """Gives up every record below ``stop`` (default: all that are durable now), counted; durable on return.
+
+        Returns:
+            how many of them some cursor still wanted.
+        """
+        counts = self._book.drop(min(self._shelf.durable, stop if stop is not None else self._shelf.durable))
+        self._retention.lose(counts, PURGED)
+        await self._writer.write_down(anew=True)
+        return sum(counts)
+
+    async def forget(self, cursor: str) -> bool:
+        """Removes a cursor, and with it what it alone had kept; durable on return. False: there is none.
+
+        Raises:
+            ValueError: somebody owns it.
+        """
+        if cursor in self._cursors or cursor not in self._book.orphans:
+            if cursor in self._book.ledgers:
+                raise ValueError(f"{cursor} belongs to a configured sink")
+            return False
+        self._book.forget(cursor)
+        await self._writer.write_down(anew=True)
+        return True
+
     # --- what it says about itself --------------------------------------------------------------------
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of all cursors, with or without an owner."""
         return tuple(self._book.ledgers)
+
+    @property
+    def orphans(self) -> Mapping[str, int]:
+        """The cursors that nobody owns, each with the number of records that it has not confirmed."""
+        return {name: self._book.ledgers[name].waiting(self._shelf.durable) for name in self._book.orphans}
+
+    @property
+    def limits(self) -> Limits:
+        """What it may take."""
+        return self._limits
+
+    @property
+    def range(self) -> tuple[Offset, Offset]:
+        """The offset of the oldest record, and the one behind the newest durable record."""
+        return max(self._shelf.first, self._book.start), self._shelf.durable
+
+    @property
+    def full(self) -> str | None:
+        """Which limit leaves no room for more, or None."""
+        return self._fullness.why
+
+    @property
+    def commits(self) -> int:
+        """How often something was made durable since the process started."""
+        return 0 if self._committer is None else self._committer.commits
 
     @property
     def records(self) -> int:
@@ -172,9 +256,9 @@ class Log:
         return self._shelf.bytes_used
 
     @property
-    def dropped(self) -> int:
-        """Records that a limit deleted before every cursor had them."""
-        return self._retention.dropped
+    def losses(self) -> Mapping[str, int]:
+        """Records that were deleted before every cursor had them, by reason."""
+        return dict(self._retention.losses)
 
     @property
     def damaged(self) -> int:
@@ -200,43 +284,34 @@ class Log:
         return self._committer
 
     def _new_retention(self) -> Retention:
-        return Retention(
-            str(self._directory),
-            shelf=self._shelf,
-            book=self._book,
-            max_bytes=self._limits.max_bytes,
-            segment_bytes=self._limits.segment_bytes,
-        )
+        return Retention(str(self._directory), shelf=self._shelf, book=self._book, limits=self._limits)
 
     def _take_over(self, found: Recovered) -> None:
         """Sets up everything that lives as long as the log is open."""
         self._shelf.segments = found.segments
         self._shelf.durable = found.durable
+        owners = self._book.owners
         self._book = Book(found.start, found.cursors, found.marks)
+        self._book.owners = owners
         if found.sealed:
             for ledger in self._book.ledgers.values():
                 ledger.durable_low = ledger.low
         self._retention = self._new_retention()
         self._count_missing(found.start)
-        self._committer = Committer(
-            str(self._directory),
+        parts = Parts(
+            name=self.name,
+            directory=self._directory,
+            files=self._files,
+            clock=self._clock,
+            limits=self._limits,
+            in_thread=self._in_thread,
             shelf=self._shelf,
             book=self._book,
             retention=self._retention,
             trouble=self._disk,
-            journal=Journal(
-                self._files,
-                self._directory,
-                self._clock,
-                segment_bytes=self._limits.segment_bytes,
-                generation=found.generation,
-                offset=found.next,
-            ),
-            executor=self._writers,
-            limits=self._limits,
-            clock=self._clock,
-            offset=found.next,
+            fullness=self._fullness,
         )
+        self._committer = new_writer(parts, found)
 
     def _count_missing(self, start: Offset) -> None:
         """What a cursor had not settled and is no longer there, with no word of it in the log.
@@ -249,44 +324,9 @@ class Log:
             ledger.skipped += lost
             missing = max(missing, lost)
         if missing:
-            self._retention.dropped += missing
+            self._retention.losses[MISSING] += missing
             log.error(
                 "%s: %d of the oldest records are gone unsent: deleted to free a full disk, or by hand",
                 self._directory,
                 missing,
             )
-
-    def _open(self) -> Recovered:
-        self.trouble = make_directory(self._files, self._directory) or self.trouble
-        try:
-            found = recover(self._files, self._directory)
-        except OSError as error:
-            raise SpoolUnusable(f"{self._directory} cannot be read: {error.strerror}") from error
-        # A name seen now may still be in memory only, and everything to come rests on it.
-        with suppress(OSError):
-            sync_directory(self._files, self._directory)
-        return found
-
-
-def make_directory(files: Files, path: Path) -> OSError | None:
-    """Makes a directory whose parent exists, durably; returns why it could not be made sure of.
-
-    Raises:
-        SpoolUnusable: it is not there and cannot be made.
-    """
-    trouble: OSError | None = None
-    try:
-        files.mkdir(path)
-    except FileExistsError:
-        pass
-    except OSError as error:
-        trouble = error
-    try:
-        files.close(files.open(path, os.O_RDONLY | os.O_DIRECTORY))
-    except OSError as error:
-        why = (trouble or error).strerror
-        raise SpoolUnusable(f"{path} cannot be used for the spool: {why}") from error
-    # A run that died between making it and this sync left it to us: so always.
-    with suppress(OSError):
-        sync_directory(files, path.parent)
-    return trouble if trouble is not None and trouble.errno in _REFUSALS else None

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bridge.errors import SpoolUnusable
+from bridge.errors import LaneFull, SpoolUnusable
 from bridge.ports import Offset
 from bridge.spool.layout import Item, size_bound
 
@@ -43,6 +43,7 @@ class Queue:
     Attributes:
         filled: set when something was added.
         next: the next offset to be given.
+        refusing: raised for every append of payloads, while it is set.
     """
 
     def __init__(self, name: str, offset: Offset) -> None:
@@ -56,6 +57,7 @@ class Queue:
         self._given_up = 0
         self.filled = asyncio.Event()
         self.next = offset
+        self.refusing: LaneFull | None = None
 
     def __bool__(self) -> bool:
         """Whether something waits."""
@@ -70,11 +72,14 @@ class Queue:
 
         Raises:
             SpoolUnusable: the spool is closed.
+            LaneFull: payloads are refused.
         """
         if self._entering or self._bytes > MAX_PENDING:
             await self._wait_for_room()
         if self._closed:
             raise SpoolUnusable(f"{self._name}: the spool is closed")
+        if self.refusing is not None and payloads:
+            raise self.refusing
         first = self.next
         self.next = first + len(payloads)
         done = asyncio.get_running_loop().create_future()
@@ -95,6 +100,33 @@ class Queue:
             taken.append(pending)
             size += pending.size
         return taken
+
+    def put_back(self, taken: Sequence[Pending]) -> None:
+        """What was taken last waits again, before everything else."""
+        self._pending.extendleft(reversed(taken))
+
+    def turn_away(self, error: LaneFull) -> None:
+        """Refuses all payloads that somebody waits for, and those to come; their offsets are given again.
+
+        What is written again after an unclean stop has been accepted before: it stays, and goes first.
+        """
+        self.refusing = error
+        refused = [pending for pending in self._pending if pending.done is not None and pending.item.payloads]
+        if not refused:
+            return
+        self.next = refused[0].item.first
+        self._pending = deque(
+            pending for pending in self._pending if pending.done is None or not pending.item.payloads
+        )
+        for pending in refused:
+            self._bytes -= pending.size
+            assert pending.done is not None  # noqa: S101 - looked at above
+            if not pending.done.done():
+                pending.done.set_exception(error)
+                # Its caller may be gone; an exception that nobody fetches is no news.
+                pending.done.exception()
+        if self._bytes <= MAX_PENDING:
+            self._room.set()
 
     def confirm(self, taken: Sequence[Pending]) -> None:
         """A group is durable."""

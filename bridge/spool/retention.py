@@ -5,67 +5,77 @@ from itertools import pairwise
 
 from bridge.hush import Hush
 from bridge.spool.book import Book
+from bridge.spool.files import Space
 from bridge.spool.layout import Segment
+from bridge.spool.limits import MAX_BYTES, MIN_FREE_DISK, RECENT_BYTES, REMOVED_SINK, TOLD, Limits, Losses
 from bridge.spool.shelf import Shelf
 
 log = logging.getLogger(__name__)
 
-RECENT_RECORDS, RECENT_BYTES = 4096, 16 << 20
-"""What stays although every cursor has passed it, as far as both allow: a source that is delivered something again
-after a kill -9 finds in the latest records that it has it already."""
-
 
 class Retention:
-    """Keeps a log within its bytes, and lets go of what every cursor has passed.
+    """Keeps a log within its limits, and lets go of what every cursor has passed.
 
     Args:
         name: of the log, for people.
-        max_bytes: what the log may take of the disk, the prepared segment included.
-        segment_bytes: what one segment takes.
 
     Attributes:
         doomed: segments that are no longer part of the log and still on the disk.
-        dropped: records that were deleted before every cursor had them.
+        losses: records that were deleted before every cursor had them, by reason.
     """
 
-    def __init__(self, name: str, *, shelf: Shelf, book: Book, max_bytes: int, segment_bytes: int) -> None:
+    def __init__(self, name: str, *, shelf: Shelf, book: Book, limits: Limits) -> None:
         self._name = name
         self._shelf = shelf
         self._book = book
-        self._max_bytes = max_bytes
-        self._segment_bytes = segment_bytes
+        self._limits = limits
         self._hush = Hush()
         self.doomed: list[Segment] = []
-        self.dropped = 0
+        self.losses = Losses()
 
     @property
     def frees_with_next_state(self) -> bool:
         """Whether the oldest segment is needed no more, so that writing the cursors down frees it."""
         return self._needless(durably=False) > 0
 
-    def make_room(self, size: int = 0) -> None:
-        """Drops the oldest segments until another one has room, which has to hold at least ``size`` bytes.
+    def make_room(self, size: int, space: Space | None, *, force: bool) -> str | None:
+        """Lets the oldest segments go until another one has room, which has to hold at least ``size`` bytes.
 
         The cursors move at once; the segments may be deleted when a state record that says so is durable.
-        """
-        # The segment to be published, and the one that is kept prepared.
-        used = self._shelf.bytes_used + max(size, self._segment_bytes) + self._segment_bytes
-        while used > self._max_bytes and len(self._shelf.segments) > 1:
-            used -= self._shelf.segments[0].size
-            self.drop_oldest("max_bytes is reached")
 
-    def drop_oldest(self, reason: str) -> bool:
-        """Drops the oldest segment, as :meth:`make_room` does; False when there is none but the newest."""
+        Args:
+            size: what the group to be written takes at least.
+            space: of the file system, None when it is not known.
+            force: also what is still wanted, counted; otherwise only what no cursor with an owner wants.
+
+        Returns:
+            which limit leaves no room, or None.
+        """
+        while limit := self._shortage(size, space):
+            if not self.drop_oldest(limit, force=force):
+                return limit
+        return None
+
+    def drop_oldest(self, reason: str, *, force: bool = True) -> bool:
+        """Drops the oldest segment, as :meth:`make_room` does; False when none may go."""
         segments = self._shelf.segments
-        if len(segments) < 2:
+        if len(segments) < 2 or not (force or not self._book.is_wanted(segments[1].first)):
             return False
         self.doomed.append(segments.pop(0))
-        wanted = self._book.drop(self._shelf.first)
-        self.dropped += wanted
-        told = self._hush(reason, wanted) if wanted else 0
-        if told:
-            log.error("%s: %d of the oldest records were dropped: %s", self._name, told, reason)
+        self.lose(self._book.drop(self._shelf.first), reason)
         return True
+
+    def lose(self, counts: tuple[int, int], reason: str) -> None:
+        """Counts and tells what was lost: wanted by somebody, and by orphans only."""
+        for count, why in zip(counts, (reason, REMOVED_SINK), strict=True):
+            if not count:
+                continue
+            self.losses[why] += count
+            told = self._hush(why, count)
+            if told and why == REMOVED_SINK:
+                log.warning("%s: %d of the oldest records were dropped: %s", self._name, told, why)
+            elif told:
+                log.error("%s: %d of the oldest records were dropped: %s", self._name, told, TOLD.get(why, why))
 
     def advance_start(self) -> None:
         """Moves the start of the log to the oldest segment that is still needed; before a state record."""
@@ -86,16 +96,36 @@ class Retention:
             self.doomed.append(segments.pop())
         self._shelf.add(segment)
 
+    def _shortage(self, size: int, space: Space | None) -> str | None:
+        """Which limit forbids another segment, or None. What a lane needs just to deliver is never forbidden."""
+        new = max(size, self._limits.segment_bytes)
+        # The segment to be published, and the one that is kept prepared.
+        if self._shelf.bytes_used + new + self._limits.segment_bytes > self._limits.max_bytes:
+            return MAX_BYTES if len(self._shelf.segments) > 1 else None
+        if space is None or len(self._shelf.segments) < 2:
+            return None
+        coming = sum(segment.size for segment in self.doomed)
+        return MIN_FREE_DISK if space.free + coming - new < self._limits.floor(space) else None
+
     def _needless(self, *, durably: bool) -> int:
-        """How many of the oldest segments every cursor has passed and nobody asks for as recent."""
-        passed = self._book.passed(durably=durably)
-        if passed is None:
-            return 0
-        recent, size = self._shelf.durable - RECENT_RECORDS, self._shelf.bytes_used
+        """How many of the oldest segments were cut off, or passed by every cursor and are not recent."""
+        start = self._book.start_written if durably else self._book.start
+        passed = max(start, self._book.passed(durably=durably) or 0)
+        recent = self._shelf.durable - self._limits.recent_records
+        size: int | None = None
         count = 0
         for segment, following in pairwise(self._shelf.segments):
-            if following.first > passed or (following.first > recent and size <= RECENT_BYTES):
+            if following.first > passed:
                 break
-            size -= segment.size
+            if following.first > max(recent, start) and self._limits.recent_records:
+                # Summing up is left until it matters: a long backlog has thousands of segments.
+                size = self._shelf.bytes_used - self._sizes(count) if size is None else size
+                if size <= RECENT_BYTES:
+                    break
+            if size is not None:
+                size -= segment.size
             count += 1
         return count
+
+    def _sizes(self, count: int) -> int:
+        return sum(segment.size for segment in self._shelf.segments[:count])

@@ -1,50 +1,77 @@
-"""The on-disk queue of the bridge: one lane of events, one log of dead letters, one owner."""
+"""The on-disk queue of the bridge: lanes of events, one log of dead letters, one owner."""
 
 import asyncio
-import errno
+import contextlib
 import logging
-import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bridge.clock import Clock
-from bridge.errors import SpoolLocked, SpoolUnusable
-from bridge.ports import Lane
-from bridge.report import SpoolReport
-from bridge.spool.committer import Limits
-from bridge.spool.files import Files, OsFiles, write_all
-from bridge.spool.log import Log, make_directory
-from bridge.spool.settings import KIB, MIB, SpoolSettings
+from bridge.report import LaneReport, SpoolReport, WearReport
+from bridge.spool.files import Files, OsFiles
+from bridge.spool.layout import parse_name
+from bridge.spool.limits import Limits, dead_letter_limits, lane_limits
+from bridge.spool.log import Log
+from bridge.spool.meter import Meter
+from bridge.spool.ownership import Ownership
+from bridge.spool.settings import DEFAULT_LANE, DeadLetterSettings, LaneSettings, SpoolSettings
 
 log = logging.getLogger(__name__)
 
+LANES, DEAD_LETTERS = "lanes", "dead-letters"
+"""The folders of a spool."""
+
+OPERATOR = "operator"
+"""The cursor of the dead letters: what somebody has dropped or sent on is settled for it."""
+
+STALL = 10.0
+"""Seconds without an answer of the disk after which that is told."""
+
+REMOVED_PRIORITY = -1000
+"""What is left of a lane that is not configured any more comes after all others."""
+
 _READERS = 2
-_LOCK_NAME = "LOCK"
 
 
 class Spool:
     """The spool in one directory; to be entered with ``async with``.
 
     Entering takes the lock, finds what an earlier run left, and starts the writers. Leaving writes what
-    waits, the cursors and a seal, and lets go of the lock.
+    waits, the cursors and a seal, and lets go of the lock. A lane that lies on the disk and is not configured is
+    there, too, with the limits of [spool], until it is empty.
 
     Args:
         path: the directory; made, with its parents, when it is not there.
         files: the door to the disk, for tests.
+        lanes: the configured lanes; "default" is always there.
+        dead_letters: the limits of the dead letters.
+        owners: the cursors that somebody wants, by lane; None when that is not known, then all are wanted.
     """
 
-    def __init__(self, path: Path, settings: SpoolSettings, clock: Clock, files: Files | None = None) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: Path,
+        settings: SpoolSettings,
+        clock: Clock,
+        files: Files | None = None,
+        *,
+        lanes: Mapping[str, LaneSettings] | None = None,
+        dead_letters: DeadLetterSettings | None = None,
+        owners: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        self.path = path
+        self.meter = Meter(files or OsFiles())
         self._settings = settings
         self._clock = clock
-        self._files = files or OsFiles()
+        self._configured = {DEFAULT_LANE: LaneSettings(), **(lanes or {})}
+        self._dead_letter_settings = dead_letters or DeadLetterSettings()
+        self._owners = owners
         self._stack = AsyncExitStack()
-        self._lock: int | None = None
-        self._lane: Log | None = None
+        self._lanes: dict[str, Log] = {}
         self._dead_letters: Log | None = None
 
     async def __aenter__(self) -> Self:
@@ -59,12 +86,22 @@ class Spool:
             readers = ThreadPoolExecutor(_READERS, "spool-read")
             stack.callback(readers.shutdown)
             loop = asyncio.get_running_loop()
-            stack.callback(self._release)
-            trouble = await loop.run_in_executor(readers, self._take)
-            self._lane = await self._enter(stack, "lanes/default", self._limits(), readers, trouble)
-            self._dead_letters = await self._enter(
-                stack, "dead-letters", self._dead_letter_limits(), readers, trouble
-            )
+            ownership = Ownership(self.meter, self.path)
+            stack.callback(ownership.release)
+            trouble = await loop.run_in_executor(readers, ownership.take)
+            names = await loop.run_in_executor(readers, self._lanes_found)
+            lanes = {name: self._log(stack, f"{LANES}/{name}", name, readers) for name in names}
+            dead = self._log(stack, DEAD_LETTERS, DEAD_LETTERS, readers)
+            # All are looked at before any is written: a later version's files must be left alone as a whole.
+            for part in (*lanes.values(), dead):
+                await part.look()
+                part.trouble = part.trouble or trouble
+            for part in (*lanes.values(), dead):
+                await stack.enter_async_context(part)
+            dead.cursor(OPERATOR)
+            watch = asyncio.create_task(self._watch(), name="watch over the disk")
+            stack.push_async_callback(_cancel, watch)
+            self._lanes, self._dead_letters = lanes, dead
             self._stack = stack.pop_all()
         return self
 
@@ -75,131 +112,146 @@ class Spool:
         await self._stack.aclose()
 
     @property
-    def lane(self) -> Lane:
+    def lane(self) -> Log:
         """The lane ``default``."""
-        return self._open(self._lane)
+        return self.lanes[DEFAULT_LANE]
 
     @property
-    def dead_letters(self) -> Lane:
-        """The log of dead letters."""
-        return self._open(self._dead_letters)
+    def lanes(self) -> Mapping[str, Log]:
+        """Every lane by its name, configured or found: first those of higher priority."""
+        if not self._lanes:
+            raise RuntimeError("the spool is not open")
+        return self._lanes
 
-    def orphans(self, known: Collection[str]) -> tuple[str, ...]:
-        """Cursors of the lane that nobody in ``known`` owns: they hold space until ``max_bytes`` is reached."""
-        return tuple(name for name in self._open(self._lane).names if name not in known)
+    @property
+    def dead_letters(self) -> Log:
+        """The log of dead letters."""
+        if self._dead_letters is None:
+            raise RuntimeError("the spool is not open")
+        return self._dead_letters
+
+    def priority(self, lane: str) -> int:
+        """The priority of a lane; what is left of a removed one comes after all others."""
+        settings = self._configured.get(lane)
+        return REMOVED_PRIORITY if settings is None else settings.priority
+
+    @property
+    def removed_lanes(self) -> tuple[str, ...]:
+        """The lanes that lie on the disk and are not configured any more."""
+        return tuple(name for name in self.lanes if name not in self._configured)
+
+    def stalled(self) -> float:
+        """For how many seconds the disk has not answered; 0 when it is asked nothing."""
+        return self.meter.stalled()[0]
 
     def report(self) -> SpoolReport:
-        """What the spool says about itself."""
-        lane, dead = self._open(self._lane), self._open(self._dead_letters)
+        """What the spool says about itself; asks the disk nothing."""
+        parts = (*self.lanes.values(), self.dead_letters)
+        lanes = tuple(self._lane_report(name, part) for name, part in self.lanes.items())
+        letters = self._lane_report(DEAD_LETTERS, self.dead_letters)
         return SpoolReport(
-            path=str(self._path),
-            bytes_used=lane.bytes_used + dead.bytes_used,
-            max_bytes=self._settings.max_bytes,
-            events=lane.records,
-            dead_letters=dead.records,
-            dropped=lane.dropped + dead.dropped,
-            damaged=lane.damaged + dead.damaged,
-            writable=lane.writable and dead.writable,
-            last_error=lane.last_error or dead.last_error,
+            path=str(self.path),
+            bytes_used=sum(part.bytes_used for part in parts),
+            events=sum(lane.events for lane in lanes),
+            dead_letters=letters.events,
+            dropped=sum(sum(part.losses.values()) for part in parts),
+            damaged=sum(part.damaged for part in parts),
+            writable=all(part.writable for part in parts),
+            stalled=self.stalled(),
+            last_error=next((part.last_error for part in parts if part.last_error), None),
+            lanes=lanes,
+            letters=letters,
+            wear=WearReport(
+                written=self.meter.written,
+                blocks=self.meter.blocks,
+                syncs=self.meter.syncs,
+                sync_seconds=self.meter.sync_seconds,
+                slowest_sync=self.meter.slowest_sync,
+                commits=sum(part.commits for part in parts),
+                payload=sum(part.appended_bytes for part in parts),
+            ),
         )
 
-    @staticmethod
-    def _open(part: Log | None) -> Log:
-        if part is None:
-            raise RuntimeError("the spool is not open")
-        return part
-
-    def _limits(self) -> Limits:
-        settings = self._settings
-        return Limits(
-            settings.max_bytes, settings.segment_bytes, settings.commit_interval, settings.cursor_interval
+    def _lane_report(self, name: str, part: Log) -> LaneReport:
+        first, stop = part.range
+        return LaneReport(
+            name=name,
+            priority=self.priority(name),
+            configured=name in self._configured or part is self._dead_letters,
+            on_full=part.limits.on_full,
+            first=first,
+            stop=stop,
+            events=part.cursor(OPERATOR).position().waiting if part is self._dead_letters else stop - first,
+            bytes_used=part.bytes_used,
+            max_bytes=part.limits.max_bytes,
+            max_age=part.limits.max_age,
+            commit_interval=part.limits.commit_interval,
+            full=part.full,
+            lost=dict(part.losses),
+            damaged=part.damaged,
+            orphans=dict(part.orphans),
         )
 
-    def _dead_letter_limits(self) -> Limits:
-        settings = self._settings
-        max_bytes = max(1 * MIB, settings.max_bytes // 10, 2 * settings.max_record)
-        segment_bytes = max(64 * KIB, min(settings.segment_bytes, max_bytes // 8 // KIB * KIB))
-        return Limits(max_bytes, segment_bytes, settings.commit_interval, settings.cursor_interval)
-
-    async def _enter(
-        self,
-        stack: AsyncExitStack,
-        name: str,
-        limits: Limits,
-        readers: ThreadPoolExecutor,
-        trouble: OSError | None,
-    ) -> Log:
-        writers = ThreadPoolExecutor(1, f"spool-write-{name.rpartition('/')[2]}")
+    def _log(self, stack: AsyncExitStack, folder: str, name: str, readers: ThreadPoolExecutor) -> Log:
+        writers = ThreadPoolExecutor(1, f"spool-write-{name}")
         stack.callback(writers.shutdown)
         part = Log(
-            self._path / name,
-            files=self._files,
+            self.path / folder,
+            name,
+            files=self.meter,
             clock=self._clock,
-            limits=limits,
-            # Dead letters hold what a lane refused, with its reason.
+            limits=self._limits(folder, name),
             max_record=self._settings.max_record,
             writers=writers,
             readers=readers,
         )
-        part.trouble = trouble
-        return await stack.enter_async_context(part)
+        if folder == DEAD_LETTERS:
+            part.own((OPERATOR,))
+        elif self._owners is not None:
+            part.own(self._owners.get(name, ()))
+        return part
 
-    # --- the lock -------------------------------------------------------------------------------------
+    def _limits(self, folder: str, name: str) -> Limits:
+        if folder == DEAD_LETTERS:
+            return dead_letter_limits(self._settings, self._dead_letter_settings)
+        return lane_limits(self._settings, self._configured.get(name, LaneSettings()))
 
-    def _take(self) -> OSError | None:
-        """Makes the directory and takes the lock; returns why it cannot be written, if that is so."""
-        for parent in reversed(self._missing_parents()):
-            make_directory(self._files, parent)
-        trouble = make_directory(self._files, self._path)
-        try:
-            trouble = self._lock_file() or trouble
-        except FileNotFoundError as error:
-            # A file system that was read-only from the beginning: nobody else can write it either.
-            trouble = error
-        make_directory(self._files, self._path / "lanes") if trouble is None else None
-        return trouble
+    def _lanes_found(self) -> list[str]:
+        """The lanes that are configured, and those that hold segments; by priority. Blocking."""
+        folder = self.path / LANES
+        names = dict.fromkeys(self._configured)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for name in sorted(self.meter.folders(folder)):
+                if name in names:
+                    continue
+                entries = self.meter.listdir(folder / name)
+                if any(parse_name(entry.name, entry.size) for entry in entries):
+                    names[name] = None
+                elif entries:
+                    log.warning("%s: holds no segments, ignored and left alone", folder / name)
+        return sorted(names, key=lambda name: -self.priority(name))
 
-    def _missing_parents(self) -> list[Path]:
-        missing = []
-        parent = self._path.absolute().parent
-        while parent != parent.parent:
-            try:
-                self._files.close(self._files.open(parent, os.O_RDONLY | os.O_DIRECTORY))
-            except FileNotFoundError:
-                missing.append(parent)
-                parent = parent.parent
-            except OSError as error:
-                raise SpoolUnusable(f"{parent} cannot be used for the spool: {error.strerror}") from error
-            else:
-                break
-        return missing
+    async def _watch(self) -> None:
+        """Tells when the disk does not answer, and when it does again."""
+        worst = 0.0
+        while True:
+            await asyncio.sleep(1.0)
+            waited, call = self.meter.stalled()
+            if waited > STALL and not worst:
+                log.error(
+                    "the disk of %s has not answered a %s for %.0f s: nothing is acknowledged until it does. "
+                    "A slow or failing card does so.",
+                    self.path,
+                    call,
+                    waited,
+                )
+            elif worst and waited < worst:
+                log.warning("the disk of %s answers again after %.0f s", self.path, worst)
+                worst = 0.0
+            if waited > STALL:
+                worst = waited
 
-    def _lock_file(self) -> OSError | None:
-        path = self._path / _LOCK_NAME
-        trouble: OSError | None = None
-        try:
-            self._lock = self._files.open(path, os.O_RDWR | os.O_CREAT)
-        except OSError as error:
-            if error.errno not in {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}:
-                raise SpoolUnusable(f"{path} cannot be opened: {error.strerror}") from error
-            trouble = error
-            self._lock = self._files.open(path, os.O_RDONLY)
-        if not self._files.flock(self._lock):
-            owner = self._files.pread(self._lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            raise SpoolLocked(
-                f"{self._path} is in use by another process (pid {owner}): stop it first, or give this one a "
-                "spool directory of its own"
-            )
-        if trouble is None:
-            try:
-                self._files.ftruncate(self._lock, 0)
-                write_all(self._files, self._lock, f"{os.getpid()}\n".encode(), 0)
-            except OSError as error:
-                trouble = error
-        return trouble
 
-    def _release(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            with suppress(OSError):
-                self._files.close(lock)
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -5,11 +5,11 @@ import os
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bridge.spool.files import Entry
+from bridge.spool.files import Entry, Space
 
 SECTOR = 512
 
@@ -68,6 +68,7 @@ class FaultyFiles:
         faults: for each call the errors of its next uses; 0 means that this use works.
         broken: for each call the error of all its uses.
         short_writes: whether writes take only a part of what they are given.
+        size: bytes of the whole medium; what files have is taken from it, and nothing enforces it.
         calls: how often each call was used.
     """
 
@@ -75,6 +76,7 @@ class FaultyFiles:
         self.faults: dict[str, list[int]] = defaultdict(list)
         self.broken: dict[str, int] = {}
         self.short_writes = False
+        self.size = 1 << 40
         self.calls: dict[str, int] = defaultdict(int)
         self._root = Folder()
         self._open: dict[int, File | Folder] = {}
@@ -229,6 +231,23 @@ class FaultyFiles:
             seen = self._folder(path).seen.items()
             return [Entry(name, len(node.seen)) for name, node in seen if isinstance(node, File)]
 
+    def folders(self, path: Path) -> Sequence[str]:
+        with self._guard:
+            self._fault("listdir")
+            return [name for name, node in self._folder(path).seen.items() if isinstance(node, Folder)]
+
+    def rmdir(self, path: Path) -> None:
+        with self._guard:
+            self._fault("rmdir")
+            if self._folder(path).seen:
+                raise _error(errno.ENOTEMPTY)
+            self._folder(path.parent).change(path.name, None, None)
+
+    def space(self, path: Path) -> Space:
+        with self._guard:
+            self._fault("space")
+            return Space(self.size - sum(len(file.seen) for file in _files_below(self._root)), self.size)
+
     # --- inside ---------------------------------------------------------------------------------------
 
     def _sync(self, call: str, fd: int) -> None:
@@ -292,6 +311,14 @@ class FaultyFiles:
                     _tear(node.medium, change, rng)
             node.on_the_way = []
             node.seen = bytearray(node.medium)
+
+
+def _files_below(folder: Folder) -> Iterator[File]:
+    for node in folder.seen.values():
+        if isinstance(node, File):
+            yield node
+        else:
+            yield from _files_below(node)
 
 
 def _error(code: int) -> OSError:

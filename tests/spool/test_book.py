@@ -65,10 +65,10 @@ def test_a_drop_counts_what_each_cursor_loses() -> None:
     book = Book(0)
     book.ledger("a").settle(0, 9)
     book.ledger("b").settle(2, 4)
-    assert book.drop(10) == 8
+    assert book.drop(10) == (8, 0)
     assert (book.ledger("a").skipped, book.ledger("b").skipped) == (1, 8)
     assert book.start == 10
 
 
 def test_without_cursors_a_drop_counts_every_record() -> None:
-    assert Book(3).drop(10) == 7
+    assert Book(3).drop(10) == (7, 0)

@@ -5,12 +5,13 @@ import errno
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 
 from bridge.clock import SystemClock
 from bridge.errors import SpoolUnusable
-from bridge.spool import committer, retention
+from bridge.spool import committer
 from bridge.spool.committer import MAX_UNWRITTEN
 from bridge.spool.journal import NEXT
 from bridge.spool.settings import SpoolSettings
@@ -140,10 +141,8 @@ async def test_the_next_segment_is_kept_prepared(spool: Spool, files: FaultyFile
     assert len(files.content(LANE / NEXT)) == SETTINGS.segment_bytes
 
 
-async def test_what_everybody_has_is_deleted(
-    spool: Spool, files: FaultyFiles, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "RECENT_RECORDS", 0)
+async def test_what_everybody_has_is_deleted(spool: Spool, files: FaultyFiles) -> None:
+    spool.lane._retention._limits = replace(spool.lane.limits, recent_records=0)
     for number in range(5):
         await spool.lane.append([b"%d" % number + bytes(50_000)])
     await drain(spool.lane.cursor("a"), 5)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,14 @@ SMALL = SpoolSettings(segment_bytes=64 * 1024, max_bytes=1024 * 1024, max_record
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def spool_at(path: Path, settings: SpoolSettings = SMALL) -> Spool:
-    return Spool(path, settings, SystemClock())
+def spool_at(path: Path, settings: SpoolSettings = SMALL, **more: Any) -> Spool:
+    return Spool(path, settings, SystemClock(), **more)
 
 
 HOLD = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from bridge.clock import SystemClock
 from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
@@ -91,9 +93,10 @@ async def test_a_cursor_without_an_owner_is_named(tmp_path: Path) -> None:
     async with spool_at(tmp_path) as spool:
         await spool.lane.append([b"a"])
         spool.lane.cursor("old")
-    async with spool_at(tmp_path) as spool:
+    async with spool_at(tmp_path, owners={"default": ["new"]}) as spool:
         spool.lane.cursor("new")
-        assert spool.orphans({"new"}) == ("old",)
+        assert spool.lane.orphans == {"old": 1}
+        assert spool.report().lanes[0].orphans == {"old": 1}
 
 
 async def test_a_second_owner_is_refused_and_told_the_first(tmp_path: Path) -> None:
