@@ -38,7 +38,7 @@ class Log:
 
     Attributes:
         trouble: why its directory could not be made sure of, if that is so.
-        appended_bytes: bytes of all payloads appended since it was opened.
+        appended_bytes: bytes of the payloads that were acknowledged since it was opened.
     """
 
     def __init__(
@@ -131,9 +131,9 @@ class Log:
         marks = dict(marks) if marks else {}
         packed = pack_marks(marks) if marks else None
         first, done = await self._writer.queue.append(tuple(payloads), marks, packed)
-        self.appended_bytes += sum(map(len, payloads))
         # Cancelling the caller cancels this future only: the group goes on.
         await done
+        self.appended_bytes += sum(map(len, payloads))
         return first
 
     def marks(self) -> Mapping[str, int]:

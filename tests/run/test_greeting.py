@@ -28,6 +28,8 @@ def test_the_loss_window_of_each_lane_is_told() -> None:
     assert len(said) == 2
     assert "alarms: a power cut takes nothing that was acknowledged" in said[0]
     assert "at most the last 0.25 s (commit_interval)" in said[1]
+    [together] = durability(replace(REPORT, lanes=(LANE, replace(LANE, name="other"))))
+    assert together.startswith("every lane: ")
 
 
 def test_orphans_are_named_with_what_to_do() -> None:
