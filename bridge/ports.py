@@ -245,8 +245,14 @@ class Lane(Protocol):
         """Payloads of the latest durable records, at most ``count``, oldest first, as far as still on disk."""
         ...
 
-    def cursor(self, sink: str) -> Cursor:
-        """The cursor of that name; a name never seen starts at the oldest record. One object per name."""
+    def cursor(self, sink: str, live_share: float = 0.0) -> Cursor:
+        """The cursor of that name; a name never seen starts at the oldest record. One object per name.
+
+        With 0 it reads in the order of offsets. With a ``live_share`` below 1 it reads the fresh records first
+        after it has fallen behind: while fresh ones and a backlog both wait, that share of the bytes is fresh, and
+        the backlog has the rest, in order; when either has nothing the other has everything. The records of one
+        batch are always in order. The share of the first call stands.
+        """
         ...
 
 

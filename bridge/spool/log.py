@@ -143,12 +143,12 @@ class Log:
             offset, place = chunk.next, chunk.place
         return payloads[-count:] if count else []
 
-    def cursor(self, sink: str) -> LogCursor:
+    def cursor(self, sink: str, live_share: float = 0.0) -> LogCursor:
         """The cursor of that name; a new one begins at the oldest record."""
         cursor = self._cursors.get(sink)
         if cursor is None:
             new = sink not in self._book.ledgers
-            cursor = LogCursor(self._shelf, self._book.ledger(sink), self._writer.settled)
+            cursor = LogCursor(self._shelf, self._book.ledger(sink), self._writer.settled, live_share)
             self._cursors[sink] = cursor
             if new:
                 self._writer.settled(0)

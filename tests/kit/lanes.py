@@ -35,7 +35,7 @@ class MemoryLane:
     async def recent(self, count: int) -> Sequence[bytes]:
         return self.payloads[: self.durable][-count:]
 
-    def cursor(self, sink: str) -> "MemoryCursor":
+    def cursor(self, sink: str, live_share: float = 0.0) -> "MemoryCursor":
         return self._cursors.setdefault(sink, MemoryCursor(self))
 
 
