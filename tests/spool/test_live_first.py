@@ -40,7 +40,7 @@ def files() -> FaultyFiles:
 
 @asynccontextmanager
 async def opened(files: FaultyFiles, settings: SpoolSettings = SETTINGS) -> AsyncIterator[Log]:
-    async with asyncio.timeout(60), Spool(PATH, settings, SystemClock(), files) as spool:
+    async with asyncio.timeout(20), Spool(PATH, settings, SystemClock(), files) as spool:
         assert isinstance(spool.lane, Log)
         yield spool.lane
 
@@ -169,21 +169,40 @@ async def test_a_share_that_was_not_used_is_not_saved_up(files: FaultyFiles) -> 
         assert turns == [True, False, True, False, True, False]
 
 
-async def test_a_slow_disk_under_the_backlog_does_not_hold_up_the_fresh(files: FaultyFiles) -> None:
+async def test_a_disk_that_cannot_read_the_backlog_does_not_hold_up_the_fresh(
+    files: FaultyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "delays", lambda *_: itertools.repeat(3600))
     async with opened(files) as log:
         await fill(log, 100)
         cursor = log.cursor("a", 0.1)
         files.broken["pread"] = errno.EACCES
-        reading = asyncio.create_task(cursor.read(10, 4000))
         for number in range(100, 200):
+            reading = asyncio.create_task(cursor.read(10, 4000))
+            for _ in range(number % 3):
+                await asyncio.sleep(0)
             await log.append([b"fresh"])
             assert list((await reading).offsets) == [number]
+        assert cursor._backlog
+
+
+async def test_what_the_fresh_had_while_the_backlog_could_not_be_read_is_no_debt(files: FaultyFiles) -> None:
+    async with opened(files) as log:
+        await fill(log, 100)
+        cursor = log.cursor("a", 0.5)
+        files.broken["pread"] = errno.EACCES
+        for number in range(100, 120):
             reading = asyncio.create_task(cursor.read(10, 4000))
             await asyncio.sleep(0)
-        assert not reading.done()
+            await log.append([bytes(4000)])
+            assert list((await reading).offsets) == [number]
         files.broken.clear()
-        assert list((await reading).offsets) == [0, 1, 2, 3]
-        assert cursor._shelf.damaged == 0
+        while not cursor._backlog[0].ready():
+            await asyncio.sleep(0.001)
+        await log.append([bytes(4000)] * 3)
+        turns = [(await take(cursor))[0] >= 100 for _ in range(6)]
+        assert turns == [False, True, False, True, False, True]
+        assert log.damaged == 0
 
 
 async def test_every_fresh_record_is_served_within_two_reads_of_a_long_backlog(files: FaultyFiles) -> None:
