@@ -163,7 +163,7 @@ class Log:
         cursor = self._cursors.get(sink)
         if cursor is None:
             new = sink not in self._book.ledgers
-            cursor = LogCursor(self._shelf, self._book.ledger(sink), self._writer.settled)
+            cursor = LogCursor(self._shelf, self._book.ledger(sink), self._writer.settled, live_share)
             self._cursors[sink] = cursor
             if new:
                 self._writer.settled(0)
