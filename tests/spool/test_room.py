@@ -5,37 +5,19 @@ import errno
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 
-from bridge.clock import Moment
 from bridge.errors import LaneFull
 from bridge.spool import committer
 from bridge.spool.settings import OnFull, SpoolSettings
 from bridge.spool.spool import Spool
 from tests.kit.faulty_files import FaultyFiles
+from tests.kit.hand_clock import HandClock
 from tests.spool.places import LANE, PATH, drain
 
 KIB = 1024
 RECORD = 30_000
-SECOND = 1_000_000_000
-
-
-@dataclass
-class HandClock:
-    """A clock that the test turns."""
-
-    wall: float = 1_700_000_000.0
-    boot: float = 1000.0
-    synchronised: bool = True
-    boot_id: bytes = b"bootboot"
-
-    def now(self) -> Moment:
-        return Moment(int(self.wall * SECOND), int(self.boot * SECOND), self.synchronised)
-
-    def monotonic(self) -> float:
-        return self.boot
 
 
 @pytest.fixture(autouse=True)
