@@ -239,7 +239,7 @@ class LiveFirstMachine(RuleBasedStateMachine):
 
 TestLiveFirst = LiveFirstMachine.TestCase
 TestLiveFirst.settings = settings(
-    max_examples=80,
+    max_examples=50,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
