@@ -1,8 +1,8 @@
 """The spool alone: what a record costs, and that neither a start nor memory depends on the backlog.
 
 ``python -m tests.bench.spool [--gib 10]`` prints the figures. Every figure is taken in a process of its own, which
-has done nothing else. A backlog is filled without syncing, which is not what is measured, and left as a ``kill -9``
-leaves it.
+has done nothing else. A backlog is filled without syncing, which is not what is measured, and left as a
+``kill -9`` leaves it.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from bridge.clock import SystemClock
 from bridge.spool.files import OsFiles
@@ -84,10 +85,9 @@ def measure(folder: Path, backlog: int) -> SpoolFigures:
     empty, full = folder / "empty", folder / "full"
     _child("fill", empty, 0)
     _child("fill", full, backlog)
-    openings = [Opening(**_child("open", path, 0)) for path in (empty, full)]
-    cost = Cost(**_child("cost", empty, 0))
-    behind = Cost(**_child("cost", full, 0))
-    return SpoolFigures(cost, behind, *openings, measure_wear() if os.geteuid() == 0 else None)
+    opened, opened_full = (Opening(**_child("open", path, 0)) for path in (empty, full))
+    cost, behind = (Cost(**_child("cost", path, 0)) for path in (empty, full))
+    return SpoolFigures(cost, behind, opened, opened_full, measure_wear() if os.geteuid() == 0 else None)
 
 
 def lines(figures: SpoolFigures) -> Iterator[str]:
@@ -108,15 +108,15 @@ def lines(figures: SpoolFigures) -> Iterator[str]:
     else:
         wear = figures.wear
         yield (
-            f"to the device (ext4): {wear.commit_bytes:,.0f} bytes and {wear.commit_flushes:.2f} flushes per small "
-            f"commit; draining a backlog wrote {100 * wear.drain_share:.2f} % of it"
+            f"to the device (ext4): {wear.commit_bytes:,.0f} bytes and {wear.commit_flushes:.2f} flushes per "
+            f"small commit; draining a backlog wrote {100 * wear.drain_share:.2f} % of it"
         )
 
 
-def _child(task: str, path: Path, size: int) -> dict[str, float]:
+def _child(task: str, path: Path, size: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.bench.spool", "--task", task, str(path), str(size)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    figures: dict[str, float] = json.loads(done.stdout)
+    figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 
 
