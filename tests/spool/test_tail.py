@@ -1,5 +1,6 @@
 import errno
 import random
+from pathlib import Path
 
 from bridge.spool.envelope import CursorState, State, pack_marks, pack_state, unpack_marks
 from bridge.spool.layout import (
