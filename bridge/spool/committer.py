@@ -205,7 +205,7 @@ class Committer:
             if waits is None:
                 waits = delays()
                 continue
-            if self._give_back(taken, error):
+            if self._refuse(taken, error):
                 return True
             await self._change(next(waits))
 
@@ -267,16 +267,19 @@ class Committer:
             self._unwritten = 0
             self._cancel_flush()
 
-    def _give_back(self, taken: Sequence[Pending], error: OSError) -> bool:
-        """With a disk that cannot be written: refuses what the policy refuses; False when it has to wait."""
-        waits = not any(pending.item.payloads for pending in taken) or any(p.done is None for p in taken)
-        if waits or not self._room.refuses:
+    def _refuse(self, taken: Sequence[Pending], error: OSError) -> bool:
+        """With a disk that cannot be written: refuses what the policy says; True when that was the whole group."""
+        if not self._room.refuses:
             return False
         why = DISK_FULL if error.errno in _NO_SPACE else DISK_BROKEN
         self._fullness.begin(why)
-        self.queue.put_back(taken)
+        # What was accepted before, and cursors alone, wait for the disk.
+        accepted = any(pending.done is None for pending in taken)
+        refused = not accepted and any(pending.item.payloads for pending in taken)
+        if refused:
+            self.queue.put_back(taken)
         self.queue.turn_away(LaneFull(self._name, why))
-        return True
+        return refused
 
     async def _free_oldest(self) -> bool:
         """On a full disk: gives the oldest segment up; False when that did not free anything."""

@@ -155,6 +155,20 @@ async def test_a_disk_that_cannot_be_written_refuses_what_is_new_where_that_is_t
         assert names(await drain(spool.lane.cursor("cloud"), 2)) == [0, 3]
 
 
+async def test_readings_are_refused_while_cursors_alone_wait_for_a_broken_disk(files: FaultyFiles) -> None:
+    async with spool_with(files, "reject-newest") as spool:
+        await spool.lane.append([b"0:"])
+        files.broken.update(dict.fromkeys(("pwrite", "fallocate", "create", "rename"), errno.EROFS))
+        marks = asyncio.create_task(spool.lane.append([], {"n": 1}))
+        await until(lambda: spool.lane.full is not None)
+        with pytest.raises(LaneFull):
+            await spool.lane.append([b"1:"])
+        files.broken.clear()
+        await asyncio.wait_for(marks, 10)
+        await until(lambda: spool.lane.full is None)
+        assert spool.lane.marks() == {"n": 1}
+
+
 async def test_space_that_a_sink_has_freed_in_memory_only_helps_a_full_disk(files: FaultyFiles) -> None:
     async with spool_with(files, "block") as spool:
         for number in range(6):
