@@ -1,0 +1,43 @@
+"""The spool on file systems that fill up, become read-only, break or hang, and are mended.
+
+Each scenario runs in a mount namespace of its own. What needs a block device of its own needs root, and is slow.
+"""
+
+import asyncio
+import sys
+
+import pytest
+
+from tests.kit.daemon import ROOT
+
+
+async def play(scenario: str, *options: str, within: float = 110.0) -> None:
+    """Runs one scenario; what it says is said when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.disk", scenario, *options),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(within):
+            told, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        told, _ = await process.communicate()
+    assert process.returncode == 0, told.decode(errors="replace")[-6000:]
+
+
+@pytest.mark.parametrize("scenario", ["fill_and_drain", "foreign_file", "read_only"])
+async def test_a_disk_in_memory(scenario: str) -> None:
+    await play(scenario, "--on", "tmpfs", "--turns", "2")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("scenario", "turns"),
+    [("fill_and_drain", 100), ("foreign_file", 50), ("read_only", 50), ("broken", 50), ("hanging", 20)],
+)
+async def test_an_ext4_of_its_own(scenario: str, turns: int) -> None:
+    await play(scenario, "--on", "ext4", "--mib", "32", "--turns", str(turns), within=1000)
