@@ -18,6 +18,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import NamedTuple, NoReturn
 
 from tests.crash.history import CURSORS
 from tests.crash.restless import live
+from tests.kit.volume import MIB, Volume, alone, ext4
 
 
 class Start(NamedTuple):
@@ -199,15 +201,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash.kills", description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000, help="how many kills")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="the instants still differ")
-    parser.add_argument("--within", type=Path, help="a directory of the file system to work on")
+    parser.add_argument("--within", type=Path, help="where to work; without it, root takes an ext4 of its own")
+    parser.add_argument("--alone", action="store_true", help="the mount namespace is a private one already")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     path = Path(tempfile.mkdtemp(prefix="kills-", dir=arguments.within))
-    try:
-        rounds(path / "spool", arguments.rounds, arguments.seed)
-    except AssertionError as error:
-        print(f"seed {arguments.seed}: {error}\nThe spool is kept in {path}.", file=sys.stderr)
-        return 1
+    own = arguments.within is None and os.geteuid() == 0
+    if own and not arguments.alone:
+        path.rmdir()
+        command = alone([sys.executable, "-m", "tests.crash.kills", *sys.argv[1:], "--alone"])
+        os.execvp(command[0], command)
+    with ext4(path / "volume", 64 * MIB) if own else nullcontext(Volume(path)) as volume:
+        try:
+            rounds(volume.path / "spool", arguments.rounds, arguments.seed)
+        except AssertionError as error:
+            shutil.copytree(volume.path / "spool", path / "found")
+            print(f"seed {arguments.seed}: {error}\nA copy of the spool is in {path}.", file=sys.stderr)
+            return 1
     shutil.rmtree(path)
     return 0
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 
-from tests.disk import with_spool
+from tests.disk import wear, with_daemon, with_spool
 from tests.kit.volume import MIB, Volume, alone, ext4, tmpfs
 
 Scenario = Callable[[Volume, int], Coroutine[None, None, str]]
@@ -20,6 +20,10 @@ SCENARIOS: dict[str, Scenario] = {
     "read_only": with_spool.read_only,
     "broken": with_spool.broken,
     "hanging": with_spool.hanging,
+    "daemon_full": with_daemon.full,
+    "daemon_read_only": with_daemon.read_only,
+    "daemon_broken": with_daemon.broken,
+    "wear": wear.on_volume,
 }
 
 

@@ -33,6 +33,12 @@ async def test_a_disk_in_memory(scenario: str) -> None:
     await play(scenario, "--on", "tmpfs", "--turns", "2")
 
 
+@pytest.mark.live
+@pytest.mark.parametrize("scenario", ["daemon_full", "daemon_read_only"])
+async def test_the_daemon_on_a_disk_in_memory(scenario: str) -> None:
+    await play(scenario, "--on", "tmpfs", "--turns", "1")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
@@ -41,3 +47,13 @@ async def test_a_disk_in_memory(scenario: str) -> None:
 )
 async def test_an_ext4_of_its_own(scenario: str, turns: int) -> None:
     await play(scenario, "--on", "ext4", "--mib", "32", "--turns", str(turns), within=1000)
+
+
+@pytest.mark.slow
+@pytest.mark.live
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("scenario", "turns"), [("daemon_full", 5), ("daemon_read_only", 10), ("daemon_broken", 10)]
+)
+async def test_the_daemon_on_an_ext4_of_its_own(scenario: str, turns: int) -> None:
+    await play(scenario, "--on", "ext4", "--mib", "16", "--turns", str(turns), within=1000)

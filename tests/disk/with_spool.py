@@ -84,10 +84,9 @@ async def broken(volume: Volume, turns: int) -> str:
     for _ in range(turns):
         async with account as at:
             await at.append(100)
-            volume.fail()
-            append = await at.until_refused()
-            await at.assert_stopped(append)
-            volume.mend()
+            with volume.failed():
+                append = await at.until_refused()
+                await at.assert_stopped(append)
             async with asyncio.timeout(PATIENCE):
                 await append
             assert at.spool.report().writable

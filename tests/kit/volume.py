@@ -62,22 +62,24 @@ class Volume:
             # Readers have it open for a moment at a time.
             _run("umount", "--lazy", self.path)
 
-    def fail(self) -> None:
-        """The kernel finds an error and makes the file system read-only, for all and for good (ext4).
+    @contextmanager
+    def failed(self) -> Iterator[None]:
+        """The kernel finds an error and makes the file system read-only (ext4); at the end it is mended.
 
-        Only one mounted with ``errors=remount-ro``, as cards are; it takes no writes until it was mended.
+        Mounted with ``errors=remount-ro``, as cards are, it takes no writes until somebody checks it and mounts
+        it again, which needs no stop of the program.
         """
         assert self.device is not None
-        Path(f"/sys/fs/ext4/{self.device.name}/trigger_fs_error").write_text("seeded by a test", encoding="ascii")
-
-    def mend(self) -> None:
-        """What a technician does, without a stop of the program: check the file system and mount it again."""
         assert self.image is not None
-        _run("umount", "--lazy", self.path)
-        # The failed instance lives as long as somebody has a file of it open, so the image gets a new device.
-        self.device = _attach(self.image)
-        subprocess.run(["e2fsck", "-fy", str(self.device)], check=False, capture_output=True)
-        _mount_device(self.device, self.path)
+        Path(f"/sys/fs/ext4/{self.device.name}/trigger_fs_error").write_text("seeded by a test", encoding="ascii")
+        try:
+            yield
+        finally:
+            _run("umount", "--lazy", self.path)
+            # The failed one lives as long as somebody has a file of it open, so the image gets a new device.
+            self.device = _attach(self.image)
+            subprocess.run(["e2fsck", "-fy", str(self.device)], check=False, capture_output=True)
+            _mount_device(self.device, self.path)
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -113,8 +115,8 @@ def ext4(path: Path, size: int) -> Iterator[Volume]:
     image = path.with_name(path.name + ".img")
     with image.open("wb") as file:
         file.truncate(size)
-    # Without the lazy parts, so that the kernel does not write on its own account meanwhile.
-    _run("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
+    # Blocks as on any larger card; no lazy parts, so that the kernel does not write on its own account meanwhile.
+    _run("mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
     device = _attach(image)
     _mount_device(device, path)
     try:

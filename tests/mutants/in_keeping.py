@@ -183,6 +183,13 @@ STARTING = (
         ["tests/spool/test_recovery.py"],
     ),
     Mutant(
+        "clock before 1970 not taken",
+        _LAYOUT,
+        "self.wall_ns & _U64_MAX",
+        "self.wall_ns",
+        ["tests/spool/test_clock_jumps.py"],
+    ),
+    Mutant(
         "lock not taken",
         _FILES,
         "fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)",
