@@ -21,6 +21,7 @@ SCENARIOS: dict[str, Scenario] = {
     "broken": with_spool.broken,
     "hanging": with_spool.hanging,
     "daemon_full": with_daemon.full,
+    "daemon_foreign_file": with_daemon.foreign_file,
     "daemon_read_only": with_daemon.read_only,
     "daemon_broken": with_daemon.broken,
     "wear": wear.on_volume,

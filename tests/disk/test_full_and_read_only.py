@@ -34,7 +34,7 @@ async def test_a_disk_in_memory(scenario: str) -> None:
 
 
 @pytest.mark.live
-@pytest.mark.parametrize("scenario", ["daemon_full", "daemon_read_only"])
+@pytest.mark.parametrize("scenario", ["daemon_full", "daemon_foreign_file", "daemon_read_only"])
 async def test_the_daemon_on_a_disk_in_memory(scenario: str) -> None:
     await play(scenario, "--on", "tmpfs", "--turns", "1")
 
@@ -53,7 +53,8 @@ async def test_an_ext4_of_its_own(scenario: str, turns: int) -> None:
 @pytest.mark.live
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("scenario", "turns"), [("daemon_full", 5), ("daemon_read_only", 10), ("daemon_broken", 10)]
+    ("scenario", "turns"),
+    [("daemon_full", 5), ("daemon_foreign_file", 10), ("daemon_read_only", 10), ("daemon_broken", 10)],
 )
 async def test_the_daemon_on_an_ext4_of_its_own(scenario: str, turns: int) -> None:
     await play(scenario, "--on", "ext4", "--mib", "16", "--turns", str(turns), within=1000)

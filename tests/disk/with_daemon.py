@@ -93,6 +93,23 @@ async def broken(volume: Volume, turns: int) -> str:
     return await _refused(volume, turns, volume.failed)
 
 
+async def foreign_file(volume: Volume, turns: int) -> str:
+    """Something else takes all the space there is, and goes away again; what had to be dropped is counted."""
+    async with _plant(volume) as plant:
+        for _ in range(turns):
+            with volume.stuffed():
+                flow = asyncio.create_task(plant.publisher.publish(6000, rate=3000))
+                await asyncio.wait([flow], timeout=4)
+            await flow
+            report = await plant.until(_all_delivered(plant), "everything is delivered")
+            assert report.spool.writable
+            assert report.spool.damaged == 0
+            lost = plant.missing()
+            assert len(lost) <= report.spool.dropped
+            posted(plant.receiver).assert_kept(plant.publisher.acked - set(lost))
+    return f"{turns} turns: {len(plant.publisher.acked)} readings, {len(lost)} dropped and counted"
+
+
 async def _refused(volume: Volume, turns: int, trouble: Callable[[], AbstractContextManager[None]]) -> str:
     async with _plant(volume) as plant:
         for _ in range(turns):

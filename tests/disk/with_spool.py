@@ -1,12 +1,7 @@
 """What a spool does on real file systems that fill up, become read-only, break or hang."""
 
 import asyncio
-import contextlib
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 from tests.disk.account import PATIENCE, Account
 from tests.kit.volume import Volume
@@ -37,7 +32,7 @@ async def foreign_file(volume: Volume, turns: int) -> str:
     async with account as at:
         for _ in range(turns):
             await at.append(100)
-            with _glutton(volume.path / "foreign"):
+            with volume.stuffed():
                 append = await at.until_refused()
                 assert at.spool.report().last_error == os.strerror(28)
                 await at.assert_stopped(append)
@@ -118,26 +113,3 @@ async def hanging(volume: Volume, turns: int) -> str:
             await at.drain()
             at.assert_complete()
     return f"{turns} turns: {account.appended} appended, {account.delivered} delivered"
-
-
-@contextmanager
-def _glutton(path: Path) -> Iterator[None]:
-    """A file that grows by whatever is free; removed at the end."""
-    enough = threading.Event()
-
-    def eat() -> None:
-        with path.open("wb", buffering=0) as file:
-            while not enough.is_set():
-                with contextlib.suppress(OSError):
-                    while file.write(bytes(4096)):
-                        pass
-                enough.wait(0.0005)
-
-    eater = threading.Thread(target=eat)
-    eater.start()
-    try:
-        yield
-    finally:
-        enough.set()
-        eater.join()
-        path.unlink()

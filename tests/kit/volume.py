@@ -5,8 +5,9 @@
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,29 @@ class Volume:
             self.device = _attach(self.image)
             subprocess.run(["e2fsck", "-fy", str(self.device)], check=False, capture_output=True)
             _mount_device(self.device, self.path)
+
+    @contextmanager
+    def stuffed(self) -> Iterator[None]:
+        """A foreign file takes all the space, and every byte that becomes free, as long as this lasts."""
+        path = self.path / "foreign"
+        enough = threading.Event()
+
+        def eat() -> None:
+            with path.open("wb", buffering=0) as file:
+                while not enough.is_set():
+                    with suppress(OSError):
+                        while file.write(bytes(4096)):
+                            pass
+                    enough.wait(0.0005)
+
+        eater = threading.Thread(target=eat)
+        eater.start()
+        try:
+            yield
+        finally:
+            enough.set()
+            eater.join()
+            path.unlink()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
