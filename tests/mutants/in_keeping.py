@@ -183,6 +183,13 @@ STARTING = (
         ["tests/spool/test_recovery.py"],
     ),
     Mutant(
+        "start refused by a read-only directory",
+        _SPOOL,
+        "errno.EROFS, errno.EACCES",
+        "errno.EACCES",
+        ["tests/disk/test_full_and_read_only.py::test_a_disk_in_memory"],
+    ),
+    Mutant(
         "clock before 1970 not taken",
         _LAYOUT,
         "self.wall_ns & _U64_MAX",

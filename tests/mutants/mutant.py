@@ -108,7 +108,7 @@ def trial(mutant: Mutant) -> Outcome:
 
 
 def _run(root: Path, tests: Sequence[str], *, first_failure_ends: bool) -> Outcome:
-    options = ["-q", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-seed=1", "--timeout=60"]
+    options = ["-m", "not slow", "-q", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-seed=1", "--timeout=60"]
     options += ["-x"] if first_failure_ends else []
     try:
         run = subprocess.run(
