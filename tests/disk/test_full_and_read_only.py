@@ -19,12 +19,15 @@ async def play(scenario: str, *options: str, within: float = 110.0) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    assert process.stdout is not None
+    told = b""
     try:
         async with asyncio.timeout(within):
-            told, _ = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        told, _ = await process.communicate()
+            told = await process.stdout.read()
+            await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 0, told.decode(errors="replace")[-6000:]
 
 

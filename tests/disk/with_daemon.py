@@ -71,6 +71,8 @@ async def full(volume: Volume, turns: int) -> str:
                 await plant.publisher.publish(2000)
             assert volume.free_bytes() < 1 << 20, "the disk is not full"
             assert not any(source.lost for source in report.sources)
+            # Nothing is dropped any more while it is delivered.
+            await plant.until(_all_stored(plant), "everything is stored")
             await plant.receiver.start()
             report = await plant.until(_all_delivered(plant), "what is left is delivered")
             assert report.spool.writable
@@ -132,11 +134,11 @@ async def _refused(volume: Volume, turns: int, trouble: Callable[[], AbstractCon
     return f"{turns} turns: {len(plant.publisher.acked)} readings, none lost"
 
 
+def _all_stored(plant: Plant) -> Callable[[BridgeReport], bool]:
+    """Whether everything that the broker took has been stored."""
+    return lambda report: report.sources[0].stored >= len(plant.publisher.acked)
+
+
 def _all_delivered(plant: Plant) -> Callable[[BridgeReport], bool]:
-    """Whether everything that the broker took has been stored and nothing waits."""
-
-    def holds(report: BridgeReport) -> bool:
-        everything = report.sources[0].stored >= len(plant.publisher.acked)
-        return everything and report.sinks[0].waiting == 0
-
-    return holds
+    """Whether it has been stored and nothing of it waits."""
+    return lambda report: _all_stored(plant)(report) and report.sinks[0].waiting == 0

@@ -3,11 +3,12 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,21 +111,26 @@ def trial(mutant: Mutant) -> Outcome:
 def _run(root: Path, tests: Sequence[str], *, first_failure_ends: bool) -> Outcome:
     options = ["-m", "not slow", "-q", "--tb=no", "-p", "no:cacheprovider", "--hypothesis-seed=1", "--timeout=60"]
     options += ["-x"] if first_failure_ends else []
-    try:
-        run = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *tests],
-            cwd=root,
-            env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Outcome(True, f"hangs for {PATIENCE:.0f} s")
-    failed = _FAILED.search(run.stdout)
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options, *tests],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as run:
+        try:
+            told, _ = run.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            return Outcome(True, f"hangs for {PATIENCE:.0f} s")
+        finally:
+            # A test that was cut short may have left programs of its own.
+            with suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+    failed = _FAILED.search(told)
     if run.returncode == _SOME_FAILED and failed:
         return Outcome(True, failed[1])
     if run.returncode == _PASSED:
         return Outcome(False, "every test passes")
-    return Outcome(False, f"pytest ended with {run.returncode}: {(run.stdout + run.stderr)[-400:].strip()}")
+    return Outcome(False, f"pytest ended with {run.returncode}: {told[-400:].strip()}")
