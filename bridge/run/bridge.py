@@ -144,14 +144,15 @@ class Bridge:
             self._greet(spool)
             try:
                 async with asyncio.TaskGroup() as outbound:
+                    guard = outbound.create_task(spool.guard(), name="guard of the spool")
                     senders = [
                         outbound.create_task(keep(part.health, part.courier.attempt), name=part.health.label)
                         for part in self._sinks
                     ]
                     await self._take_in(stop, ready)
                     await self._drain()
-                    for sender in senders:
-                        sender.cancel()
+                    for worker in (guard, *senders):
+                        worker.cancel()
             finally:
                 for part in self._sinks:
                     await part.courier.close()

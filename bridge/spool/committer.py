@@ -12,7 +12,7 @@ from bridge.spool.book import Token
 from bridge.spool.grouping import group_of
 from bridge.spool.journal import Group, Journal
 from bridge.spool.limits import DISK_BROKEN, DISK_FULL
-from bridge.spool.parts import Parts
+from bridge.spool.parts import Parts, first_of
 from bridge.spool.pending import Pending, Queue
 from bridge.spool.recovery import Recovered
 from bridge.spool.room import AGE_STEPS, Room
@@ -68,6 +68,7 @@ class Committer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._unwritten = 0
+        self._in_hand: Sequence[Pending] = ()
         self.queue = queue
         self.commits = 0
 
@@ -108,6 +109,15 @@ class Committer:
         _, done = await self.queue.append((), {}, None)
         await done
 
+    async def ended(self) -> None:
+        """Returns when the writer has ended, as it does when the log is closed.
+
+        Raises:
+            Exception: the bug that ended it before.
+        """
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
     async def close(self) -> None:
         """Writes what waits, the cursors and the seal. What the disk refuses is given up, with an error."""
         self._stop.set()
@@ -127,7 +137,9 @@ class Committer:
             await self._work()
             await self._finish()
         finally:
-            self.queue.close(self._fullness.why or self._trouble.last_error)
+            why = self._fullness.why or self._trouble.last_error
+            self.queue.refuse(self._in_hand, why)
+            self.queue.close(why)
 
     async def _work(self) -> None:
         while True:
@@ -137,10 +149,10 @@ class Committer:
                 if self._expiry_wanted:
                     await self._expire()
                 flush, self._flush_wanted = self._flush_wanted, False
-                taken = await self._next_group()
+                taken = self._in_hand = await self._next_group()
                 if (taken or flush) and not await self._store(taken):
-                    self.queue.refuse(taken, self._trouble.last_error)
                     return
+                self._in_hand = []
                 if self._journal.active is not None:
                     await self._room.prepare_next()
                 if self._fullness.why is not None and not taken and self.queue:
@@ -328,19 +340,11 @@ class Committer:
 
     async def _pause(self, seconds: float) -> None:
         """Waits, but not longer than to the beginning of a stop."""
-        await _any(seconds, self._stop)
+        await first_of(seconds, self._stop)
 
     async def _change(self, seconds: float) -> None:
         """Waits until a cursor may have moved, or that much time passed, or there is work or a stop."""
         await self._pause(_REST)
         news = (self._changed, self.queue.filled) if self.queue.refusing is not None else (self._changed,)
-        await _any(seconds, self._stop, *news)
+        await first_of(seconds, self._stop, *news)
         self._changed.clear()
-
-
-async def _any(seconds: float, *events: asyncio.Event) -> None:
-    """Waits until one of the events is set, or that much time passed."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()

@@ -169,6 +169,10 @@ class Log:
                 self._writer.settled(0)
         return cursor
 
+    async def ended(self) -> None:
+        """Returns when nothing is written any more; raises the bug that ended the writer, if it was one."""
+        await self._writer.ended()
+
     # --- what people do to it -------------------------------------------------------------------------
 
     def own(self, cursors: Iterable[str]) -> None:

@@ -62,3 +62,11 @@ class Parts:
     retention: Retention
     trouble: Trouble
     fullness: Fullness
+
+
+async def first_of(seconds: float, *events: asyncio.Event) -> None:
+    """Waits until one of the events is set, or that much time passed."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()

@@ -1,7 +1,6 @@
 """One blocking read of one segment: records from an offset on, and what damage there is between them."""
 
 import errno
-import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,8 +11,6 @@ from bridge.spool.files import Files
 from bridge.spool.layout import CARRIES, EVENT, GAP, UNREADABLE, Read, Segment, scan, split_marks
 from bridge.spool.quarantine import MAX_RANGE
 from bridge.spool.tail import tolerant
-
-log = logging.getLogger(__name__)
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
 _BROKEN = frozenset({errno.EIO, errno.EUCLEAN, errno.EBADMSG})
@@ -64,6 +61,7 @@ class Chunk:
         damage: what could not be read on the way.
         next: the offset to go on with.
         place: where that is; None when it has to be looked up.
+        unreadable: why nothing of the segment could be read, if that is so.
     """
 
     offsets: list[Offset] = field(default_factory=list)
@@ -71,6 +69,7 @@ class Chunk:
     damage: list[Damage] = field(default_factory=list)
     next: Offset = 0
     place: Place | None = None
+    unreadable: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +132,7 @@ class Reading:
         return self.final and error.errno in _BROKEN
 
     def _lost(self, error: OSError) -> Chunk:
-        log.error("%s cannot be read: %s", self.path, error.strerror)
-        return Chunk(next=self.stop, damage=[Damage(self.want, self.stop, 0, b"")])
+        return Chunk(next=self.stop, damage=[Damage(self.want, self.stop, 0, b"")], unreadable=error.strerror)
 
     def _parse(self, read: Read) -> Chunk:
         chunk = Chunk()

@@ -161,6 +161,8 @@ class Shelf:
             if segment not in self.segments and chunk.damage:
                 offset = max(offset, self.first)
                 continue
+            if chunk.unreadable is not None:
+                log.error("%s cannot be read: %s", job.path, chunk.unreadable)
             if chunk.damage:
                 await self._report(segment, chunk.damage)
             return chunk

@@ -143,6 +143,21 @@ class Spool:
         """The lanes that lie on the disk and are not configured any more."""
         return tuple(name for name in self.lanes if name not in self._configured)
 
+    async def guard(self) -> None:
+        """Watches the writers as long as the spool is open; whoever waits cancels it.
+
+        Raises:
+            RuntimeError: one of them has ended without being asked, with the bug that did it.
+        """
+        logs = [asyncio.ensure_future(part.ended()) for part in (*self.lanes.values(), self.dead_letters)]
+        try:
+            done, _ = await asyncio.wait(logs, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in logs:
+                one.cancel()
+        for one in done:
+            raise RuntimeError("a writer of the spool has ended") from one.exception()
+
     def stalled(self) -> float:
         """For how many seconds the disk has not answered; 0 when it is asked nothing."""
         return self.meter.stalled()[0]

@@ -126,10 +126,10 @@ def live(path: Path, seed: int) -> None:
     """Lives over the spool in ``path`` until it is killed or has had enough."""
     drop_oldest = Retention.drop_oldest
 
-    def announced(self: Retention, reason: str) -> bool:
+    def announced(self: Retention, reason: str, *, force: bool = True) -> bool:
         if len(self._shelf.segments) > 1:
             promise(f"DROP {self._shelf.segments[1].first}")
-        return drop_oldest(self, reason)
+        return drop_oldest(self, reason, force=force)
 
     Retention.drop_oldest = announced  # type: ignore[method-assign]
     asyncio.run(_run(path, seed))

@@ -10,7 +10,9 @@ from bridge.spool.settings import KIB, MIB, SpoolSettings
 from bridge.spool.spool import Spool
 from tests.crash.history import payload_of
 
-SETTINGS = SpoolSettings(segment_bytes=64 * KIB, max_bytes=256 * MIB, max_record=64 * KIB, cursor_interval=0.05)
+SETTINGS = SpoolSettings(
+    segment_bytes=64 * KIB, max_bytes=256 * MIB, max_record=64 * KIB, cursor_interval=0.05, min_free_disk=0
+)
 """More than any volume of these tests has: it is the disk that is full, not the lane."""
 
 PATIENCE = 120.0
@@ -96,7 +98,7 @@ class Account:
             while True:
                 append = asyncio.create_task(self.append(4))
                 while not append.done():
-                    if not self.spool.report().writable:
+                    if not self.spool.lane.writable:
                         return append
                     await asyncio.sleep(0.001)
                 await append
@@ -109,4 +111,4 @@ class Account:
         assert self.delivered - before == waiting > 0, "what is stored could not be read"
         await asyncio.sleep(0.1)
         assert not append.done(), "acknowledged although the disk cannot be written"
-        assert not self.spool.report().writable
+        assert not self.spool.lane.writable

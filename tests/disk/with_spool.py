@@ -38,7 +38,7 @@ async def foreign_file(volume: Volume, turns: int) -> str:
                 await at.assert_stopped(append)
             async with asyncio.timeout(PATIENCE):
                 await append
-            assert at.spool.report().writable
+            await at.until(lambda: at.spool.report().writable, "every log can be written again")
             await at.drain()
             at.assert_complete()
     return f"{turns} turns: {account.appended} appended, {account.delivered} delivered, {account.lost} dropped"
@@ -56,7 +56,7 @@ async def read_only(volume: Volume, turns: int) -> str:
                 await at.assert_stopped(append)
             async with asyncio.timeout(PATIENCE):
                 await append
-            assert at.spool.report().writable
+            await at.until(lambda: at.spool.report().writable, "every log can be written again")
             await at.append(50)
         with volume.read_only():
             await account.__aenter__()
@@ -84,7 +84,7 @@ async def broken(volume: Volume, turns: int) -> str:
                 await at.assert_stopped(append)
             async with asyncio.timeout(PATIENCE):
                 await append
-            assert at.spool.report().writable
+            await at.until(lambda: at.spool.report().writable, "every log can be written again")
             await at.append(50)
         async with account as at:
             await at.drain()

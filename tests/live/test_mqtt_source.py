@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiomqtt
 import pytest
 
 from bridge.clock import SystemClock
@@ -256,8 +257,8 @@ async def test_retained_messages_come_once(tmp_path: Path, protocol: str) -> Non
 
 
 async def _publish_retained(port: int) -> None:
-    arguments = ["mosquitto_pub", "-p", str(port), "-t", "plant/retained", "-m", '{"n":0}', "-r", "-q", "1"]
-    await asyncio.to_thread(subprocess.run, arguments, check=True, timeout=10)
+    async with asyncio.timeout(10), aiomqtt.Client("127.0.0.1", port) as device:
+        await device.publish("plant/retained", b'{"n":0}', qos=1, retain=True)
 
 
 # --- refusals ---------------------------------------------------------------------------------------------

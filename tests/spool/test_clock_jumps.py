@@ -1,11 +1,9 @@
 """The wall clock may jump by years, while the spool is open and between two runs: nothing depends on it."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from bridge.spool import retention
 from bridge.spool.layout import HEADER_SIZE, parse_header, parse_name
 from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
@@ -57,10 +55,10 @@ async def test_jumps_between_runs_change_neither_order_nor_delivery(tmp_path: Pa
     assert taken == [payload(number) for number in range(20 * 2 * len(JUMPS))]
 
 
-async def test_segments_of_the_future_go_like_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "RECENT_RECORDS", 0)
+async def test_segments_of_the_future_go_like_all_others(tmp_path: Path) -> None:
     clock = JumpingClock()
     async with Spool(tmp_path, SETTINGS, clock) as spool:
+        spool.lane._retention._limits = replace(spool.lane.limits, recent_records=0)
         cursor = spool.lane.cursor("cloud")
         for jump in JUMPS:
             clock.jump(jump)

@@ -198,3 +198,31 @@ async def test_a_cancelled_append_is_not_taken_back(spool: Spool) -> None:
     append.cancel()
     assert await spool.lane.append([b"b"]) == 1
     assert await drain(spool.lane.cursor("x"), 2) == [b"a", b"b"]
+
+
+class Buggy(FaultyFiles):
+    """Files with a bug of ours in them."""
+
+    bug = False
+
+    def pwrite(self, fd: int, data: bytes | memoryview, position: int) -> int:
+        if self.bug:
+            raise ValueError("a bug")
+        return super().pwrite(fd, data, position)
+
+
+async def test_a_writer_that_dies_of_a_bug_is_seen_and_lets_nobody_wait() -> None:
+    files = Buggy()
+    files.make(PATH)
+    spool = await Spool(PATH, SETTINGS, SystemClock(), files).__aenter__()
+    guard = asyncio.create_task(spool.guard())
+    await spool.lane.append([b"a"])
+    assert not guard.done()
+    files.bug = True
+    with pytest.raises(SpoolUnusable):
+        await asyncio.wait_for(spool.lane.append([b"b"]), 10)
+    with pytest.raises(RuntimeError, match="ended") as caught:
+        await asyncio.wait_for(guard, 10)
+    assert isinstance(caught.value.__cause__, ValueError)
+    with pytest.raises(ValueError, match="a bug"):
+        await spool.__aexit__(None, None, None)
