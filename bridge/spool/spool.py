@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from bridge.clock import Clock
+from bridge.errors import SpoolUnusable
 from bridge.report import LaneReport, SpoolReport, WearReport
 from bridge.spool.files import Files, OsFiles
 from bridge.spool.layout import parse_name
@@ -139,6 +140,27 @@ class Spool:
     def removed_lanes(self) -> tuple[str, ...]:
         """The lanes that lie on the disk and are not configured any more."""
         return tuple(name for name in self.lanes if name not in self._configured)
+
+    async def forget_lane(self, name: str) -> None:
+        """Removes a lane that is not configured any more, with all that is in it, when no sink waits for any of it.
+
+        Raises:
+            ValueError: it is configured, or a sink still has to get something from it.
+            SpoolUnusable: it could not be deleted.
+        """
+        part = self.lanes[name]
+        if name in self._configured:
+            raise ValueError(f"the lane {name} is configured")
+        for cursor in part.open_cursors:
+            waiting = part.cursor(cursor).position().waiting
+            if waiting:
+                raise ValueError(f"the sink {cursor} still has to get {waiting:,} events from the lane {name}")
+        self._lanes = {other: log for other, log in self._lanes.items() if other != name}
+        try:
+            await part.destroy()
+        except OSError as error:
+            raise SpoolUnusable(f"the lane {name} could not be deleted: {error.strerror}") from error
+        log.warning("the lane %s was forgotten, with all that was in it", name)
 
     def stalled(self) -> float:
         """For how many seconds the disk has not answered; 0 when it is asked nothing."""
