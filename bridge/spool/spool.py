@@ -142,7 +142,7 @@ class Spool:
         return tuple(name for name in self.lanes if name not in self._configured)
 
     async def forget_lane(self, name: str) -> None:
-        """Removes a lane that is not configured any more, with all that is in it, when no sink waits for any of it.
+        """Removes a lane that is not configured any more, with all that is in it, when no sink wants it.
 
         Raises:
             ValueError: it is configured, or a sink still has to get something from it.
