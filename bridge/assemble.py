@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from bridge.clock import Clock, SystemClock
 from bridge.codec.minting import Minter, new_instance
+from bridge.codec.routing import Route
 from bridge.config.model import Config
 from bridge.event import Event
 from bridge.ports import Site
@@ -25,18 +26,40 @@ def assemble(config: Config, clock: Clock | None = None) -> Bridge:
             source=settings.build(name, site),
             decoder=settings.decoder.build(),
             minter=_minter(config, name, settings, instance),
+            route=Route(settings.lane, settings.lane_rules),
         )
         for name, settings in config.sources.items()
     ]
-    sinks = [SinkPart(name, settings.kind, settings.build(name, site)) for name, settings in config.sinks.items()]
+    sinks = [
+        SinkPart(
+            name,
+            settings.kind,
+            settings.build(name, site),
+            lanes=settings.lanes,
+            live_share=settings.live_share if settings.order == "live-first" else 0.0,
+        )
+        for name, settings in config.sinks.items()
+    ]
     return Bridge(
         gateway=config.gateway.id,
-        spool=Spool(config.spool_dir, config.spool, clock),
+        spool=open_spool(config, clock),
         sources=sources,
         sinks=sinks,
         clock=clock,
         drain_timeout=config.bridge.drain_timeout,
         max_payload=config.spool.max_record,
+    )
+
+
+def open_spool(config: Config, clock: Clock) -> Spool:
+    """The spool that ``config`` describes; not opened yet."""
+    return Spool(
+        config.spool_dir,
+        config.spool,
+        clock,
+        lanes=config.lanes,
+        dead_letters=config.dead_letters,
+        owners=config.takers,
     )
 
 

@@ -3,7 +3,7 @@
 The flow is: ``Source`` → ``Intake`` (decode, mint, append) → ``Lane`` → ``Cursor`` → ``Delivery`` of a ``Sink``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
@@ -121,11 +121,15 @@ class Decoder(Protocol):
 class Intake(Protocol):
     """What a source hands its frames to."""
 
-    async def __call__(self, frames: Sequence[Frame]) -> None:
+    async def __call__(self, frames: Sequence[Frame]) -> Collection[int]:
         """Returns when every frame is durable: its events in the spool, or its dead letter, both fsynced.
 
         The order of calls is the order in the spool; several calls may be under way at once. Cancelling a
         call costs at worst a duplicate. Never raises for what a frame contains.
+
+        Returns:
+            the indices of frames that were refused, because their lane is full and its policy refuses what is
+            new: not stored, and counted. Nothing as a rule.
         """
         ...
 
@@ -234,6 +238,7 @@ class Lane(Protocol):
 
         Raises:
             ValueError: a payload is larger than a record may be; nothing was stored.
+            LaneFull: there is no room, and the lane refuses what is new; nothing was stored.
         """
         ...
 
@@ -245,7 +250,7 @@ class Lane(Protocol):
         """Payloads of the latest durable records, at most ``count``, oldest first, as far as still on disk."""
         ...
 
-    def cursor(self, sink: str) -> Cursor:
+    def cursor(self, sink: str, live_share: float = 0.0) -> Cursor:
         """The cursor of that name; a name never seen starts at the oldest record. One object per name."""
         ...
 

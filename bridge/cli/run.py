@@ -52,7 +52,8 @@ async def _serve(config: Config) -> None:
 
         def ready() -> None:
             notifier.ready(bridge.summary())
-            late.push_async_callback(_cancel, asyncio.create_task(_speak(bridge, notifier, stop)))
+            speaking = _speak(bridge, notifier, stop, config.spool.stall_timeout)
+            late.push_async_callback(_cancel, asyncio.create_task(speaking))
             late.push_async_callback(_cancel, asyncio.create_task(_answer(config, status)))
 
         await bridge.run(stop, ready)
@@ -63,8 +64,16 @@ async def _answer(config: Config, status: control.Verb) -> None:
         await asyncio.Event().wait()
 
 
-async def _speak(bridge: Bridge, notifier: systemd.Notifier, stop: asyncio.Event) -> None:
-    """Feeds systemd's watchdog and its status line as long as the loop lives."""
+async def _speak(bridge: Bridge, notifier: systemd.Notifier, stop: asyncio.Event, patience: float) -> None:
+    """Feeds systemd's watchdog and its status line as long as the loop lives and the disk answers.
+
+    A disk that has not answered for ``patience`` seconds (0: for ever) is reported by not feeding the watchdog.
+    """
+
+    def alive() -> None:
+        if not patience or bridge.stalled() < patience:
+            notifier.watchdog()
+
     watchdog = systemd.watchdog_interval()
     pause = min(STATUS_EVERY, watchdog / 2 if watchdog else STATUS_EVERY)
     while True:
@@ -72,11 +81,11 @@ async def _speak(bridge: Bridge, notifier: systemd.Notifier, stop: asyncio.Event
             await asyncio.wait_for(stop.wait(), pause)
             notifier.stopping()
             break
-        notifier.watchdog()
+        alive()
         notifier.status(bridge.summary())
     while True:
         await asyncio.sleep(pause)
-        notifier.watchdog()
+        alive()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

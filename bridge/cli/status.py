@@ -6,10 +6,14 @@ from collections.abc import Iterator
 
 from pydantic import TypeAdapter
 
+from bridge.cli import wear
+from bridge.cli.sizes import size
 from bridge.config.load import load
 from bridge.host.control import ask
-from bridge.report import BridgeReport, SinkReport, SourceReport, SpoolReport
+from bridge.report import BridgeReport, LaneReport, SinkReport, SourceReport, SpoolReport
+from bridge.run.greeting import loss_window
 from bridge.run.health import spell
+from bridge.spool.spool import DEAD_LETTERS, STALL
 
 _REPORT = TypeAdapter(BridgeReport)
 
@@ -48,7 +52,7 @@ def lines(report: BridgeReport) -> Iterator[str]:
         yield from _sink(sink)
     yield ""
     yield "SPOOL"
-    yield from _spool(report.spool)
+    yield from _spool(report.spool, report.uptime)
 
 
 def _source(source: SourceReport) -> Iterator[str]:
@@ -65,28 +69,43 @@ def _sink(sink: SinkReport) -> Iterator[str]:
     yield f"  {sink.name} ({sink.kind}) {sink.state} for {spell(sink.since)}: {sink.peer}"
     oldest = "" if sink.oldest is None else f", oldest {spell(sink.oldest)}"
     yield f"    delivered {sink.delivered:,}, waiting {sink.waiting:,}{oldest}"
-    if sink.rejected or sink.skipped:
-        yield f"    dead letters {sink.rejected:,}, lost to limits or damage {sink.skipped:,}"
+    if sink.rejected or sink.skipped or sink.expired:
+        expired = f", too old {sink.expired:,}" if sink.expired else ""
+        yield f"    dead letters {sink.rejected:,}, lost to limits or damage {sink.skipped:,}{expired}"
     if sink.state != "up" and sink.last_error:
         yield f"    error: {sink.last_error}"
 
 
-def _spool(spool: SpoolReport) -> Iterator[str]:
-    share = 100 * spool.bytes_used / spool.max_bytes if spool.max_bytes else 0
-    yield f"  {spool.path}: {_size(spool.bytes_used)} of {_size(spool.max_bytes)} ({share:.0f} %)"
-    yield (
-        f"    {spool.events:,} events, {spool.dead_letters:,} dead letters, "
-        f"{spool.dropped:,} dropped by the limit, {spool.damaged:,} lost to damage"
-    )
+def _spool(spool: SpoolReport, uptime: float) -> Iterator[str]:
+    yield f"  {spool.path}"
+    for lane in spool.lanes:
+        yield from _lane(lane)
+    yield from _lane(spool.letters)
+    yield f"    {wear.line(spool.wear, uptime)}"
     if not spool.writable:
         yield "    CANNOT BE WRITTEN: readings are not acknowledged until it can"
+    if spool.stalled > STALL:
+        yield f"    THE DISK HAS NOT ANSWERED for {spool.stalled:.0f} s: nothing is acknowledged until it does"
     if spool.last_error:
         yield f"    {'latest error' if spool.writable else 'error'}: {spool.last_error}"
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+def _lane(lane: LaneReport) -> Iterator[str]:
+    share = 100 * lane.bytes_used / lane.max_bytes if lane.max_bytes else 0
+    what = "events" if lane.name != DEAD_LETTERS else "open"
+    priority = f", priority {lane.priority}" if lane.priority and lane.configured else ""
+    left = "" if lane.configured else ", not configured any more"
+    yield (
+        f"    {lane.name}: {lane.events:,} {what}, {size(lane.bytes_used)} of {size(lane.max_bytes)}"
+        f" ({share:.0f} %){priority}{left}"
+    )
+    if lane.full:
+        yield f"      FULL ({lane.full}), on_full = {lane.on_full}"
+    for reason, count in lane.lost.items():
+        yield f"      lost {count:,}: {reason}"
+    if lane.damaged:
+        yield f"      lost {lane.damaged:,}: damaged on the disk"
+    for sink, waiting in lane.orphans.items():
+        yield f"      {waiting:,} wait for {sink}, which is not configured"
+    if lane.name != DEAD_LETTERS and lane.configured:
+        yield f"      a power cut takes nothing acknowledged, {loss_window(lane)}"

@@ -1,9 +1,9 @@
 """How the configuration describes framing, decoding and events."""
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from bridge.codec.delimited import DelimitedFramer
 from bridge.codec.json_decoder import JsonDecoder
@@ -92,6 +92,34 @@ class EventSettings(Settings):
         if broken:
             raise ValueError("; ".join(broken))
         return extensions
+
+
+Scalar = bool | int | float | str
+
+
+class LaneRule(Settings):
+    """Sends readings to another lane of the spool than ``lane``; the first rule that fits counts.
+
+    Every condition that is given must hold. A reading without the field fits no rule.
+    """
+
+    lane: str = Field(min_length=1, examples=["alarms"])
+    """The lane, a table [lanes.NAME]."""
+    field: str = Field(min_length=1, examples=["level"])
+    """What is looked at: a part of the topic, "topic", "port", or a field of the reading; "a.b" is a field within
+    a field."""
+    equals: Scalar | list[Scalar] | None = Field(default=None, examples=[["alarm", "critical"]])
+    """The value, or a list of values of which it must be one."""
+    above: float | None = Field(default=None, examples=[90.0])
+    """The number must be larger."""
+    below: float | None = Field(default=None, examples=[5.0])
+    """The number must be smaller."""
+
+    @model_validator(mode="after")
+    def _asks_for_something(self) -> Self:
+        if self.equals is None and self.above is None and self.below is None:
+            raise ValueError("needs at least one of equals, above and below")
+        return self
 
 
 def specimen(template: Template) -> str:

@@ -121,6 +121,18 @@ def value_of(name: str, lookups: tuple[Mapping[str, object], ...]) -> str:
     raise DecodeError(f"there is no value for {{{name}}}")
 
 
+def found(name: str, lookups: tuple[Mapping[str, object], ...]) -> object:
+    """The value itself that :func:`value_of` would write, or None when there is none."""
+    for lookup in lookups:
+        if name in lookup:
+            return lookup[name]
+    for lookup in lookups:
+        value = _within(name, lookup)
+        if value is not _MISSING:
+            return value
+    return None
+
+
 def _within(path: str, lookup: Mapping[str, object]) -> object:
     value: object = lookup
     for name in path.split("."):

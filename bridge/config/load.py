@@ -18,11 +18,11 @@ from bridge.errors import ConfigError, Problem
 from bridge.settings import Settings
 from bridge.sinks.settings import SinkSettings
 from bridge.sources.settings import SourceSettings
-from bridge.spool.settings import SpoolSettings
+from bridge.spool.settings import DEFAULT_LANE, DeadLetterSettings, LaneSettings, SpoolSettings, too_small
 
 T = TypeVar("T", bound=Settings)
 
-TABLES = ("gateway", "bridge", "spool", "sources", "sinks")
+TABLES = ("gateway", "bridge", "spool", "lanes", "dead_letters", "sources", "sinks")
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -48,19 +48,28 @@ def load(path: Path, environ: Mapping[str, str] | None = None) -> Config:
     gateway = reader.table("gateway", GatewaySettings)
     bridge = reader.table("bridge", BridgeSettings)
     spool = reader.table("spool", SpoolSettings)
+    dead_letters = reader.table("dead_letters", DeadLetterSettings)
+    lanes = {DEFAULT_LANE: LaneSettings(), **reader.lanes()}
     sources = reader.named("sources", SourceSettings)
     sinks = reader.named("sinks", SinkSettings)
     if gateway is not None:
         reader.check_templates(gateway, sources)
+    if spool is not None:
+        reader.check_sizes(spool, lanes)
+    reader.check_lanes(lanes, sources, sinks)
     reader.check_ports(sources)
     reader.check_sessions(sources)
     reader.finish()
-    if gateway is None or bridge is None or spool is None:  # pragma: no cover - finish() raised
+    if (
+        gateway is None or bridge is None or spool is None or dead_letters is None
+    ):  # pragma: no cover - finish() raised
         raise ConfigError(reader.problems)
     return Config(
         gateway=gateway,
         bridge=bridge,
         spool=spool,
+        lanes=lanes,
+        dead_letters=dead_letters,
         state_dir=bridge.state_dir or paths.state_dir(path, environ),
         runtime_dir=bridge.runtime_dir or paths.runtime_dir(path, environ),
         sources=sources,
@@ -82,17 +91,48 @@ class _Reader:
 
     def named(self, side: str, base: type[T]) -> dict[str, T]:
         """The tables ``[side.NAME]``, each of the class that its kind asks for."""
-        tables = self._tree.get(side, {})
-        if not isinstance(tables, dict):
-            example = f"[{side}.NAME]"
-            self._complain((side,), f"must hold tables such as {example}, is {kind_of(tables)}")
-            return {}
         built: dict[str, T] = {}
-        for name, table in tables.items():
+        for name, table in self._tables(side).items():
             settings = self._one(side, name, table, base)
             if settings is not None:
                 built[name] = settings
         return built
+
+    def lanes(self) -> dict[str, LaneSettings]:
+        """The tables ``[lanes.NAME]``."""
+        built: dict[str, LaneSettings] = {}
+        for name, table in self._tables("lanes").items():
+            fits = self._is_named_table("lanes", name, table)
+            settings = self._validate(table, LaneSettings, ("lanes", name)) if fits else None
+            if settings is not None:
+                built[name] = settings
+        return built
+
+    def check_sizes(self, spool: SpoolSettings, lanes: Mapping[str, LaneSettings]) -> None:
+        """Complains about a lane that holds too few segments or records."""
+        for name, lane in lanes.items():
+            for problem in too_small(lane.max_bytes, spool) if lane.max_bytes is not None else ():
+                self._complain(("lanes", name, "max_bytes"), problem.removeprefix("max_bytes "))
+
+    def check_lanes(
+        self,
+        lanes: Mapping[str, LaneSettings],
+        sources: Mapping[str, SourceSettings],
+        sinks: Mapping[str, SinkSettings],
+    ) -> None:
+        """Complains about lanes that do not exist, and about those that no sink empties."""
+        used: dict[str, tuple[str | int, ...]] = {}
+        for name, source in sources.items():
+            used.setdefault(source.lane, ("sources", name, "lane"))
+            for number, rule in enumerate(source.lane_rules):
+                used.setdefault(rule.lane, ("sources", name, "lane_rules", number, "lane"))
+        wanted = {lane: ("sinks", name, "lanes") for name, sink in sinks.items() for lane in sink.lanes or ()}
+        for lane, at in (used | wanted).items():
+            if lane not in lanes:
+                self._complain(at, f"there is no lane {lane!r}; add a table [lanes.{lane}]")
+        for lane, at in used.items():
+            if lane in lanes and sinks and not any(sink.takes(lane) for sink in sinks.values()):
+                self._complain(at, f"no sink takes what comes into the lane {lane!r}: name it in the lanes of one")
 
     def check_templates(self, gateway: GatewaySettings, sources: Mapping[str, SourceSettings]) -> None:
         """Complains about templates that no reading could make a legal event of."""
@@ -136,15 +176,7 @@ class _Reader:
 
     def _one(self, side: str, name: str, table: object, base: type[T]) -> T | None:
         at = (side, name)
-        if not isinstance(table, dict):
-            self._complain(at, f"must be a table, [{side}.NAME] with its keys below, is {kind_of(table)}")
-            return None
-        if not NAME.match(name):
-            self._complain(
-                at,
-                "the name must be 1 to 63 lower-case letters, digits, "
-                '"-" and "_", starting with a letter or digit; it identifies the data on the disk',
-            )
+        if not self._is_named_table(side, name, table) or not isinstance(table, dict):
             return None
         if "kind" not in table:
             listed = ", ".join(f'"{kind}"' for kind in kinds(side))
@@ -156,6 +188,26 @@ class _Reader:
             self.problems += error.problems
             return None
         return self._validate(table, model, at)
+
+    def _tables(self, side: str) -> Tree:
+        tables = self._tree.get(side, {})
+        if isinstance(tables, dict):
+            return tables
+        self._complain((side,), f"must hold tables such as [{side}.NAME], is {kind_of(tables)}")
+        return {}
+
+    def _is_named_table(self, side: str, name: str, table: object) -> bool:
+        if not isinstance(table, dict):
+            message = f"must be a table, [{side}.NAME] with its keys below, is {kind_of(table)}"
+        elif not NAME.match(name):
+            message = (
+                'the name must be 1 to 63 lower-case letters, digits, "-" and "_", starting with a letter or '
+                "digit; it identifies the data on the disk"
+            )
+        else:
+            return True
+        self._complain((side, name), message)
+        return False
 
     def _validate(self, table: object, model: type[T], at: tuple[str, ...]) -> T | None:
         if not isinstance(table, dict):
@@ -171,5 +223,5 @@ class _Reader:
         for problem in found:
             yield Problem(problem.path, self._substitution.hide(problem.message))
 
-    def _complain(self, at: tuple[str, ...], message: str) -> None:
+    def _complain(self, at: tuple[str | int, ...], message: str) -> None:
         self.problems.append(Problem(dotted(at), message))

@@ -13,7 +13,7 @@ from bridge.event import source_violations
 from bridge.settings import Duration, Settings
 from bridge.sinks.settings import SinkSettings
 from bridge.sources.settings import SourceSettings
-from bridge.spool.settings import SpoolSettings
+from bridge.spool.settings import DeadLetterSettings, LaneSettings, SpoolSettings
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -88,6 +88,7 @@ class Config:
     """A whole configuration.
 
     Attributes:
+        lanes: settings of each lane by its name; "default" is always among them.
         state_dir: where the spool lies, defaults applied.
         runtime_dir: where the control socket lies, defaults applied.
         sources: settings of each source by its name, in the order of the file.
@@ -98,11 +99,17 @@ class Config:
     gateway: GatewaySettings
     bridge: BridgeSettings
     spool: SpoolSettings
+    lanes: Mapping[str, LaneSettings]
+    dead_letters: DeadLetterSettings
     state_dir: Path
     runtime_dir: Path
     sources: Mapping[str, SourceSettings]
     sinks: Mapping[str, SinkSettings]
     files: tuple[Path, ...] = ()
+
+    def takers(self, lane: str) -> list[str]:
+        """The sinks that get the events of a lane; of one that is not configured any more, all that want it."""
+        return [name for name, sink in self.sinks.items() if lane not in self.lanes or sink.takes(lane)]
 
     @property
     def spool_dir(self) -> Path:

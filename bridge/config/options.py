@@ -35,6 +35,7 @@ class Option:
         example: a value as TOML, or None when the code gives none.
         meaning: what it is for, one paragraph.
         tables: the settings classes of the tables that may stand there.
+        many: whether any number of these tables may stand there.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Option:
     example: str | None
     meaning: str
     tables: tuple[type[BaseModel], ...]
+    many: bool = False
 
 
 def options(model: type[BaseModel]) -> list[Option]:
@@ -102,6 +104,7 @@ def _option(name: str, field: FieldInfo, node: Node) -> Option:
         example=_written(examples[0], node) if examples else None,
         meaning=prose(field.description or ""),
         tables=tables,
+        many=bool(tables) and node.get("type") == "array",
     )
 
 
@@ -109,6 +112,9 @@ def words(node: Node) -> str:
     """What a piece of schema accepts, in words."""
     if "anyOf" in node or "oneOf" in node:
         branches = [branch for branch in node.get("anyOf", node.get("oneOf")) if branch.get("type") != "null"]
+        if len(branches) > 3 and all(branch.get("type") in {*_PLAIN, "array"} for branch in branches):
+            lists = any(branch.get("type") == "array" for branch in branches)
+            return "value or list of values" if lists else "value"
         return " or ".join(dict.fromkeys(words(branch) for branch in branches))
     if "const" in node:
         return toml(node["const"])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from bridge.config.options import Option, kind_name, options, summary
-from bridge.config.schema import TABLES, kinds_of
+from bridge.config.schema import NAMED, TABLES, kinds_of
 
 HEAD = """\
 # Configuration
@@ -36,6 +36,8 @@ def reference() -> str:
     parts = [HEAD]
     for name, model in TABLES.items():
         parts += [f"## `[{name}]`\n", *_table(model, inner)]
+    for name, model in NAMED.items():
+        parts += [f"## `[{name}.NAME]`\n", *_table(model, inner)]
     for side, title in TITLES.items():
         parts.append(f"## `[{side}.NAME]`: {title[0].lower()}{title[1:]}\n")
         for kind, model in kinds_of(side).items():
@@ -63,6 +65,10 @@ def _table(model: type[BaseModel], inner: dict[type[BaseModel], str]) -> Iterato
 
 def _row(option: Option) -> str:
     default = "**required**" if option.required else f"`{option.default}`" if option.default else ""
-    kind = option.kind if not option.tables else f"a table, see `{option.name}` below"
+    kind = (
+        option.kind
+        if not option.tables
+        else f"{'tables' if option.many else 'a table'}, see `{option.name}` below"
+    )
     cells = (f"`{option.name}`", kind, default, option.meaning.replace("\n\n", " "))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

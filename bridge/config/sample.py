@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from bridge.config.options import Option, kind_name, options, summary
-from bridge.config.schema import TABLES, kinds_of
+from bridge.config.schema import NAMED, TABLES, kinds_of
 
 HEAD = """\
 #:schema ./edge-bridge.schema.json
@@ -38,6 +38,7 @@ SINKS = """\
 """
 
 NAMES: Mapping[str, str] = {
+    "lanes": "alarms",
     "sources.serial": "boiler",
     "sources.mqtt": "sensors",
     "sinks.amqp": "cloud",
@@ -77,6 +78,8 @@ def sample() -> str:
     parts = [HEAD]
     for name, model in TABLES.items():
         parts.append("\n".join(_table(name, model, name, live=True)) + "\n")
+    for name, model in NAMED.items():
+        parts.append("\n".join(_table(f"{name}.{NAMES[name]}", model, name, live=False)) + "\n")
     for side, head in (("sources", SOURCES), ("sinks", SINKS)):
         parts.append(head)
         for kind, model in kinds_of(side).items():
@@ -93,9 +96,9 @@ def example(path: str, option: Option) -> str:
     return option.default or option.example or named or _placeholder(option.kind)
 
 
-def _table(name: str, model: type[BaseModel], path: str, *, live: bool) -> Iterator[str]:
+def _table(name: str, model: type[BaseModel], path: str, *, live: bool, many: bool = False) -> Iterator[str]:
     yield from _comment(summary(model))
-    yield f"{'' if live else '#'}[{name}]"
+    yield f"{'' if live else '#'}{f'[[{name}]]' if many else f'[{name}]'}"
     kind = kind_name(model)
     if kind is not None:
         yield f'{"" if live else "#"}kind = "{kind}"'
@@ -115,7 +118,8 @@ def _table(name: str, model: type[BaseModel], path: str, *, live: bool) -> Itera
             kinds = ", ".join(f'"{kind_name(one)}"' for one in option.tables)
             yield from _comment(f"Kinds: {kinds}; the reference describes each.")
         inner = f"{path}.{option.name}"
-        yield from _table(f"{name}.{option.name}", option.tables[0], inner, live=live and option.required)
+        shown = live and option.required
+        yield from _table(f"{name}.{option.name}", option.tables[0], inner, live=shown, many=option.many)
 
 
 def _note(option: Option) -> str:

@@ -12,14 +12,18 @@ from bridge.config.model import NAME, BridgeSettings, GatewaySettings
 from bridge.settings import Settings, parse_duration, parse_size
 from bridge.sinks.settings import SinkSettings
 from bridge.sources.settings import SourceSettings
-from bridge.spool.settings import SpoolSettings
+from bridge.spool.settings import DeadLetterSettings, LaneSettings, SpoolSettings
 
 TABLES: Mapping[str, type[Settings]] = {
     "gateway": GatewaySettings,
     "bridge": BridgeSettings,
     "spool": SpoolSettings,
+    "dead_letters": DeadLetterSettings,
 }
 """The tables that exist once."""
+
+NAMED: Mapping[str, type[Settings]] = {"lanes": LaneSettings}
+"""The tables that exist any number of times, each with a name, without being of a kind."""
 
 UNIT = "x-unit"
 """Marks numbers that may also be written as text with a unit: ``duration`` or ``size``."""
@@ -48,7 +52,11 @@ def kinds_of(side: str) -> Mapping[str, type[Settings]]:
 def schema() -> dict[str, object]:
     """The schema of the whole file (JSON Schema 2020-12)."""
     sides = {side: kinds_of(side) for side in BUILT_IN}
-    every: list[type[BaseModel]] = [*TABLES.values(), *(one for side in sides.values() for one in side.values())]
+    every: list[type[BaseModel]] = [
+        *TABLES.values(),
+        *NAMED.values(),
+        *(one for side in sides.values() for one in side.values()),
+    ]
     references, shared = models_json_schema(
         [(model, "validation") for model in every], schema_generator=Generator, ref_template="#/$defs/{model}"
     )
@@ -59,11 +67,9 @@ def schema() -> dict[str, object]:
             # A kind has a default only so that the code can say what it is; in a file it is written.
             definition = definitions[model.__name__]
             definition["required"] = sorted({*definition.get("required", []), "kind"})
-        properties[side] = {
-            "type": "object",
-            "propertyNames": {"pattern": f"^{NAME.pattern.removesuffix(chr(92) + 'Z')}$"},
-            "additionalProperties": {"oneOf": [references[model, "validation"] for model in models.values()]},
-        }
+        properties[side] = _named({"oneOf": [references[model, "validation"] for model in models.values()]})
+    for name, model in NAMED.items():
+        properties[name] = _named(references[model, "validation"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "edge-bridge configuration",
@@ -71,4 +77,13 @@ def schema() -> dict[str, object]:
         "properties": properties,
         "additionalProperties": False,
         "$defs": definitions,
+    }
+
+
+def _named(table: object) -> dict[str, object]:
+    """Any number of tables, each under a name."""
+    return {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{NAME.pattern.removesuffix(chr(92) + 'Z')}$"},
+        "additionalProperties": table,
     }

@@ -20,8 +20,7 @@ Private surface used, named by a contract test: ``aiomqtt.Client._client``; of p
 import asyncio
 import contextlib
 import logging
-import struct
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -37,7 +36,7 @@ from bridge.errors import Paused, PeerError, Unavailable
 from bridge.mqtt_session.dial import MqttOptions, broker_name, open_socket
 from bridge.mqtt_session.inbox import Bounds, Burst, Inbox
 from bridge.mqtt_session.outbox import WINDOW, Outbox
-from bridge.mqtt_session.packets import Message
+from bridge.mqtt_session.packets import Message, acknowledgements
 from bridge.mqtt_session.reader import Reader
 from bridge.mqtt_session.reasons import FAILURE, reason_text, refusal
 
@@ -47,7 +46,6 @@ T = TypeVar("T")
 _TICK = 1.0
 _KEEP_ALIVE = 141
 _FILTERS_PER_PACKET = 64
-_puback = struct.Struct("!BBH").pack
 
 # The supervisor writes the one line per outage; what the library has to say is in our exceptions.
 _library_log = logging.getLogger("bridge.mqtt_session.library")
@@ -112,8 +110,11 @@ class MqttSession:
         """
         return self._inbox.bursts(max_messages, max_bytes)
 
-    def acknowledge(self, burst: Burst) -> bool:
+    def acknowledge(self, burst: Burst, refused: Collection[int] = ()) -> bool:
         """Acknowledges every message of the burst that has a QoS, in order.
+
+        With MQTT 5 those whose packet identifier is in ``refused`` are answered with "quota exceeded"
+        (§3.4.2.1); 3.1.1 has no word for it, they are acknowledged like the others.
 
         Returns:
             whether the acknowledgements were handed to the connection; False when it is lost already.
@@ -125,7 +126,7 @@ class MqttSession:
         if self._failure is not None:
             return False
         if packets:
-            pubacks = b"".join([_puback(paho.PUBACK, 2, packet) for packet in packets])
+            pubacks = acknowledgements(packets, refused if self._version5 else ())
             self._paho._packet_queue(paho.PUBACK, pubacks, 0, 1)  # noqa: SLF001 - one write for all of them
         self._reader.resume()
         return True

@@ -5,6 +5,8 @@ when the link is busy. Taking them out of the chunk here costs a few microsecond
 and handed on as it came, for the client library to deal with.
 """
 
+import struct
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from bridge.clock import Moment
@@ -22,6 +24,11 @@ _FIXED = {0x01: 1, 0x02: 4, 0x23: 2}
 _TEXTS = {_CONTENT_TYPE: 1, 0x08: 1, 0x09: 1, 0x26: 2}
 """Content type, response topic, correlation data, user property, with how many length-prefixed strings."""
 _SUBSCRIPTION = 0x0B
+
+_puback = struct.Struct("!BBH").pack
+_PUBACK = 0x40
+_QUOTA_EXCEEDED = b"\x97"
+"""MQTT 5.0 §3.4.2.1: an implementation or administrative imposed limit has been exceeded."""
 
 Properties = tuple[str | None, tuple[int, ...]]
 """Content type and subscription identifiers."""
@@ -215,3 +222,13 @@ def _parse(properties: bytes) -> Properties:
         else:
             break
     return contenttype, tuple(subscriptions)
+
+
+def acknowledgements(packets: Iterable[int], refused: Collection[int] = ()) -> bytes:
+    """One PUBACK for each packet identifier (§3.4), those in ``refused`` with "quota exceeded" (MQTT 5 only)."""
+    return b"".join(
+        [
+            _puback(_PUBACK, 3, packet) + _QUOTA_EXCEEDED if packet in refused else _puback(_PUBACK, 2, packet)
+            for packet in packets
+        ]
+    )

@@ -19,21 +19,25 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from bridge import __version__
-from bridge.clock import Clock
+from bridge.clock import Clock, trusted_age
 from bridge.codec.minting import Minter
+from bridge.codec.routing import Route
 from bridge.ports import Decoder, Sink, Source
 from bridge.report import BridgeReport, SinkReport, SourceReport
 from bridge.run.delivery import Courier
+from bridge.run.feed import Feed
+from bridge.run.greeting import durability, leftovers
 from bridge.run.health import Health, events
 from bridge.run.intake import Sequences, SourceIntake
 from bridge.run.supervise import keep
 from bridge.spool.envelope import unpack_event
-from bridge.spool.spool import Spool
+from bridge.spool.settings import DEFAULT_LANE
+from bridge.spool.spool import STALL, Spool
 
 log = logging.getLogger(__name__)
 
@@ -51,15 +55,27 @@ class SourcePart:
     source: Source
     decoder: Decoder
     minter: Minter
+    route: Route = field(default_factory=lambda: Route(DEFAULT_LANE))
 
 
 @dataclass(frozen=True, slots=True)
 class SinkPart:
-    """A sink and its name, which is the identity of what it has confirmed."""
+    """A sink and its name, which is the identity of what it has confirmed.
+
+    Attributes:
+        lanes: the lanes whose events it gets; None for all.
+        live_share: the share of fresh events while a backlog drains; 0 delivers in order.
+    """
 
     name: str
     kind: str
     sink: Sink
+    lanes: Collection[str] | None = None
+    live_share: float = 0.0
+
+    def takes(self, lane: str) -> bool:
+        """Whether it gets the events of a lane."""
+        return self.lanes is None or lane in self.lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +93,10 @@ class _RunningSink:
 
     def waiting(self) -> int:
         return self.courier.position().waiting
+
+
+STATUS_PATIENCE = 1.0
+"""Seconds that a report waits for a disk that does not answer; then it says what it knows without."""
 
 
 class Bridge:
@@ -157,21 +177,34 @@ class Bridge:
         waiting = max((part.waiting() for part in self._sinks), default=0)
         sources = sum(part.health.state == "up" for part in self._sources)
         sinks = sum(part.health.state == "up" for part in self._sinks)
-        disk = "" if self._spool.report().writable else "; SPOOL CANNOT BE WRITTEN"
         return (
             f"sources {sources}/{len(self._sources)} up, sinks {sinks}/{len(self._sinks)} up, "
-            f"{events(waiting)} waiting{disk}"
+            f"{events(waiting)} waiting{self._disk_trouble()}"
         )
 
+    def stalled(self) -> float:
+        """Seconds for which the disk has not answered."""
+        return self._spool.stalled()
+
+    def _disk_trouble(self) -> str:
+        report = self._spool.report()
+        full = "".join(f"; LANE {lane.name} IS FULL ({lane.full})" for lane in report.lanes if lane.full)
+        if not report.writable:
+            full += "; SPOOL CANNOT BE WRITTEN"
+        if report.stalled > STALL:
+            full += f"; THE DISK HAS NOT ANSWERED FOR {report.stalled:.0f} s"
+        return full
+
     def _assemble(self, spool: Spool) -> None:
-        sequences = Sequences(spool.lane)
+        sequences = Sequences(*spool.lanes.values())
         for source in self._source_parts:
             health = Health(f"source {source.name}", source.peer, consequence="other sources and all sinks go on")
             intake = SourceIntake(
                 source.name,
                 decoder=source.decoder,
                 minter=source.minter,
-                lane=spool.lane,
+                route=source.route,
+                lanes=spool.lanes,
                 dead_letters=spool.dead_letters,
                 sequences=sequences,
                 health=health,
@@ -183,21 +216,27 @@ class Bridge:
             self._sinks.append(self._assemble_sink(sink, spool))
 
     def _assemble_sink(self, part: SinkPart, spool: Spool) -> _RunningSink:
-        cursor = spool.lane.cursor(part.name)
+        feeds = [
+            Feed(
+                part.name,
+                lane=name,
+                priority=spool.priority(name),
+                cursor=lane.cursor(part.name, part.live_share),
+                dead_letters=spool.dead_letters,
+                clock=self._clock,
+                max_age=lane.limits.max_age,
+            )
+            for name, lane in spool.lanes.items()
+            # Of a removed lane, whoever had begun with it goes on.
+            if (part.name in lane.names if name in spool.removed_lanes else part.takes(name))
+        ]
         health = Health(
             f"sink {part.name}",
             part.sink.peer,
             consequence="events are kept in the spool",
-            backlog=lambda: cursor.position().waiting,
+            backlog=lambda: sum(feed.cursor.position().waiting for feed in feeds),
         )
-        courier = Courier(
-            part.name,
-            sink=part.sink,
-            cursor=cursor,
-            dead_letters=spool.dead_letters,
-            health=health,
-            clock=self._clock,
-        )
+        courier = Courier(part.name, sink=part.sink, feeds=feeds, health=health, clock=self._clock)
         return _RunningSink(part, health, courier)
 
     async def _take_in(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
@@ -232,8 +271,8 @@ class Bridge:
 
     async def _last_words(self) -> None:
         """Returns when all that the sources had handed over is durable, and the sinks can have it."""
-        lane = self._spool.lane
-        await lane.append([], {STOPS: lane.marks().get(STOPS, 0) + 1})
+        lanes = self._spool.lanes.values()
+        await asyncio.gather(*(lane.append([], {STOPS: lane.marks().get(STOPS, 0) + 1}) for lane in lanes))
 
     def _greet(self, spool: Spool) -> None:
         log.info(
@@ -244,12 +283,10 @@ class Bridge:
             ", ".join(f"{part.part.name} ({part.part.kind})" for part in self._sinks),
             spool.report().path,
         )
-        for orphan in spool.orphans([part.part.name for part in self._sinks]):
-            log.warning(
-                "the spool keeps what a sink %r has not confirmed, but the configuration has no such sink: its "
-                "events stay until the size limit takes them; name a sink so again to deliver them",
-                orphan,
-            )
+        for line in durability(spool.report()):
+            log.info(line)
+        for line in leftovers(spool.report()):
+            log.warning(line)
 
     def _farewell(self) -> str:
         waiting = max((part.waiting() for part in self._sinks), default=0)
@@ -269,23 +306,32 @@ class Bridge:
             rejected=part.courier.rejected,
             waiting=position.waiting,
             skipped=position.skipped,
-            oldest=self._age(await part.courier.oldest()),
+            expired=part.courier.expired,
+            oldest=await self._oldest(part.courier),
             retries=part.courier.retries,
             last_error=part.health.last_error,
         )
 
-    def _age(self, payload: bytes | None) -> float | None:
-        """Seconds since a stored event was received; by the boot clock where that is possible."""
-        if payload is None:
+    async def _oldest(self, courier: Courier) -> float | None:
+        """Seconds since the oldest event that waits was received; None, too, while the disk does not answer."""
+        try:
+            async with asyncio.timeout(STATUS_PATIENCE):
+                payloads = await courier.oldest()
+        except TimeoutError:
             return None
+        ages = [age for age in map(self._age, payloads) if age is not None]
+        return max(ages, default=None)
+
+    def _age(self, payload: bytes) -> float | None:
+        """Seconds since a stored event was received, as far as the clocks can tell."""
         try:
             stored = unpack_event(payload)
         except ValueError:
             return None
-        now = self._clock.now()
-        if stored.boot_id == self._clock.boot_id:
-            return max(0.0, (now.boot_ns - stored.received.boot_ns) / 1e9)
-        return max(0.0, (now.wall_ns - stored.received.wall_ns) / 1e9)
+        age = trusted_age(stored.received, stored.boot_id, self._clock)
+        if age is not None:
+            return age
+        return max(0.0, (self._clock.now().wall_ns - stored.received.wall_ns) / 1e9)
 
 
 def _source_report(part: _RunningSource) -> SourceReport:

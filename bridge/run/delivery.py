@@ -1,47 +1,48 @@
 """From the spool to a peer: read, send, and settle only what was confirmed.
 
-One batch is under way per sink, in order; the next is read while the peer confirms the present one. The
-batch outlives the connection: after a failure exactly what was neither confirmed nor rejected is sent again.
+One batch is under way per sink; it comes from one lane, in its order, and from the lane of the highest priority
+in which something waits. The next of each lane is read while the peer confirms the present one. The batch
+outlives the connection: after a failure exactly what was neither confirmed nor rejected is sent again.
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 
 from bridge.clock import Clock
 from bridge.errors import PeerError, Rejected
-from bridge.event import Event
-from bridge.hush import Hush
-from bridge.ports import Cursor, CursorPosition, Delivery, Lane, Offset, Sink
+from bridge.ports import CursorPosition, Delivery, Sink
+from bridge.run.feed import Feed, Pending
 from bridge.run.health import Health
-from bridge.spool.envelope import DeadLetter, pack_dead_letter, unpack_event
-
-log = logging.getLogger(__name__)
-
-Pending = list[tuple[Offset, Event]]
+from bridge.spool.envelope import DeadLetter
 
 
 class Courier:
-    """Carries one sink's events from its cursor to its peer."""
+    """Carries one sink's events from its feeds to its peer."""
 
-    def __init__(
-        self, name: str, *, sink: Sink, cursor: Cursor, dead_letters: Lane, health: Health, clock: Clock
-    ) -> None:
+    def __init__(self, name: str, *, sink: Sink, feeds: Sequence[Feed], health: Health, clock: Clock) -> None:
         self._name = name
         self._sink = sink
-        self._cursor = cursor
-        self._dead_letters = dead_letters
+        self._feeds = sorted(feeds, key=lambda feed: -feed.priority)
         self._health = health
         self._clock = clock
-        self._hush = Hush()
+        self._feed = self._feeds[0]
         self._pending: Pending = []
         self._first_try_ns = 0
         self._tries = 0
         self._refused_work = False
-        self._ahead: asyncio.Task[Pending] | None = None
+        self._rejected = 0
         self.delivered = 0
-        self.rejected = 0
         self.retries = 0
+
+    @property
+    def rejected(self) -> int:
+        """Events that became dead letters."""
+        return self._rejected + sum(feed.rejected for feed in self._feeds)
+
+    @property
+    def expired(self) -> int:
+        """Events that were too old to be delivered."""
+        return sum(feed.expired for feed in self._feeds)
 
     async def attempt(self) -> None:
         """Connects and delivers until the peer fails; ends only by raising (``PeerError``) or cancelling."""
@@ -50,6 +51,8 @@ class Courier:
             if not self._refused_work:
                 self._health.connected(self._sink.peer)
             watch = asyncio.create_task(delivery.idle(), name=f"watch over {self._name}")
+            # What was under way when the connection broke may have grown old meanwhile.
+            self._pending = self._feed.fresh(self._pending)
             try:
                 while True:
                     if not self._pending:
@@ -63,25 +66,29 @@ class Courier:
                 _ = watch.cancelled() or watch.exception()
 
     def position(self) -> CursorPosition:
-        """Where the sink stands in the spool."""
-        return self._cursor.position()
+        """Where the sink stands in the spool, all its lanes together; ``settled`` is the sum over them."""
+        positions = [feed.cursor.position() for feed in self._feeds]
+        return CursorPosition(
+            sum(position.settled for position in positions),
+            sum(position.waiting for position in positions),
+            sum(position.skipped for position in positions),
+        )
 
-    async def oldest(self) -> bytes | None:
-        """The oldest stored record that the sink has not confirmed, or None."""
-        return await self._cursor.oldest()
+    async def oldest(self) -> Sequence[bytes]:
+        """Of each lane in which something waits the oldest stored record that the sink has not confirmed."""
+        found = [await feed.cursor.oldest() for feed in self._feeds]
+        return [payload for payload in found if payload is not None]
 
     async def close(self) -> None:
         """Gives up reading ahead; nothing that was not confirmed is settled."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-            await asyncio.wait([self._ahead])
-            self._ahead = None
+        for feed in self._feeds:
+            await feed.close()
 
     async def _send(self, delivery: Delivery) -> None:
         self._read_ahead()
         self._tries += 1
         try:
-            await delivery.send([event for _, event in self._pending])
+            await delivery.send([stored.event for _, stored in self._pending])
         except Rejected as error:
             await self._account(range(len(self._pending)), error.rejected)
             self._pending = []
@@ -108,9 +115,9 @@ class Courier:
         ]
         if not done:
             return
-        self._cursor.settle(done)
+        self._feed.cursor.settle(done)
         self.delivered += len(done) - len(rejected)
-        self.rejected += len(rejected)
+        self._rejected += len(rejected)
         self._refused_work = False
         self._health.progressed()
 
@@ -123,68 +130,37 @@ class Courier:
                 first_ns=self._first_try_ns,
                 last_ns=self._clock.now().wall_ns,
                 origin=self._sink.peer,
-                event=self._pending[index][1],
+                event=self._pending[index][1].event,
                 frame=None,
+                lane=self._feed.lane,
             )
             for index, why in sorted(rejected.items())
         ]
-        await self._keep_dead(letters)
+        await self._feed.bury(letters)
 
-    async def _keep_dead(self, letters: Sequence[DeadLetter]) -> None:
-        told = self._hush("rejected", len(letters))
-        if told:
-            log.error(
-                "sink %s: what can never be delivered is kept as a dead letter, %d since the last such line: %s",
-                self._name,
-                told,
-                letters[-1].reason,
-            )
-        await self._dead_letters.append([pack_dead_letter(letter) for letter in letters])
-
-    def _read_ahead(self) -> "asyncio.Task[Pending]":
-        if self._ahead is None:
-            self._ahead = asyncio.create_task(self._read(), name=f"read ahead for {self._name}")
-        return self._ahead
+    def _read_ahead(self) -> "list[asyncio.Task[Pending]]":
+        return [feed.read_ahead(self._sink.max_events, self._sink.max_bytes) for feed in self._feeds]
 
     async def _next(self, watch: "asyncio.Task[None]") -> Pending:
         """The next events; raises when the connection is lost before there are any."""
-        ahead = self._read_ahead()
-        if not ahead.done():
-            # Not cancelled with us: a batch that was read while the connection broke stays for the next one.
-            await asyncio.wait([ahead, watch], return_when=asyncio.FIRST_COMPLETED)
-            if not ahead.done():
-                watch.result()
-        pending = await ahead
-        self._ahead = None
-        return pending
-
-    async def _read(self) -> Pending:
-        """The next events; records that cannot be read as events are put aside and settled on the way."""
         while True:
-            batch = await self._cursor.read(self._sink.max_events, self._sink.max_bytes)
-            pending: Pending = []
-            broken: list[tuple[Offset, DeadLetter]] = []
-            for offset, payload in zip(batch.offsets, batch.payloads, strict=True):
-                try:
-                    pending.append((offset, unpack_event(payload).event))
-                except ValueError as error:
-                    broken.append((offset, self._unreadable(payload, error)))
-            if broken:
-                await self._keep_dead([letter for _, letter in broken])
-                self._cursor.settle([offset for offset, _ in broken])
-                self.rejected += len(broken)
+            ahead = self._read_ahead()
+            feed = next((feed for feed in self._feeds if feed.ready), None)
+            if feed is None:
+                # Not cancelled with us: a batch that was read while the connection broke stays for the next one.
+                await asyncio.wait([*ahead, watch], return_when=asyncio.FIRST_COMPLETED)
+                if watch.done() and not any(feed.ready for feed in self._feeds):
+                    watch.result()
+                continue
+            self._take_turns(feed)
+            pending = feed.take()
             if pending:
+                self._feed = feed
                 return pending
 
-    def _unreadable(self, payload: bytes, error: ValueError) -> DeadLetter:
-        now = self._clock.now().wall_ns
-        return DeadLetter(
-            reason=f"the stored record is no event: {error}",
-            component=f"sink {self._name}",
-            tries=0,
-            first_ns=now,
-            last_ns=now,
-            origin="spool",
-            event=None,
-            frame=payload,
-        )
+    def _take_turns(self, feed: Feed) -> None:
+        """Among lanes of one priority the one that was served goes to the end."""
+        if len(self._feeds) > 1:
+            self._feeds.remove(feed)
+            last = sum(other.priority >= feed.priority for other in self._feeds)
+            self._feeds.insert(last, feed)

@@ -326,17 +326,19 @@ class _Flow:
     async def _store(
         self, burst: Burst, frames: Sequence[Frame | None], before: asyncio.Task[None] | None
     ) -> None:
-        new = [frame for frame in frames if frame is not None]
+        new = [index for index, frame in enumerate(frames) if frame is not None]
+        refused: set[int] = set()
         try:
             if new:
-                await self._intake(new)
+                left_out = await self._intake([frame for frame in frames if frame is not None])
+                refused.update(new[index] for index in left_out)
         finally:
             self._slots.release()
-        for message, frame in zip(burst.messages, frames, strict=True):
-            if frame is not None and frame.receipt is not None:
+        for index, (message, frame) in enumerate(zip(burst.messages, frames, strict=True)):
+            if frame is not None and frame.receipt is not None and index not in refused:
                 self._deliveries.stored(frame.receipt, again=message.dup)
         if before is not None and not before.done():
             await asyncio.wait({before})
         # A lost connection takes no acknowledgement: then these are known to be open when they come again.
-        if self._session.acknowledge(burst):
+        if self._session.acknowledge(burst, refused={burst.messages[index].packet for index in refused}):
             self._deliveries.acknowledged(message.packet for message in burst.messages)

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-from bridge.codec.settings import EventSettings, JsonDecoding
+from pydantic import Field
+
+from bridge.codec.settings import EventSettings, JsonDecoding, LaneRule
 from bridge.ports import Site, Source
 from bridge.settings import Settings
 
@@ -16,6 +18,10 @@ class SourceSettings(Settings):
     """How a frame is decoded."""
     event: EventSettings
     """How a reading becomes a CloudEvent."""
+    lane: str = Field(default="default", min_length=1)
+    """The lane of the spool that its readings go to: "default", or one with a table [lanes.NAME]."""
+    lane_rules: list[LaneRule] = Field(default=[])
+    """Rules that send some readings to other lanes, alarms for example."""
 
     def build(self, name: str, site: Site) -> Source:
         """The source that this table describes; does no I/O."""

@@ -160,7 +160,7 @@ class Log:
             offset, place = chunk.next, chunk.place
         return payloads[-count:] if count else []
 
-    def cursor(self, sink: str) -> LogCursor:
+    def cursor(self, sink: str, live_share: float = 0.0) -> LogCursor:
         """The cursor of that name; a new one begins at the oldest record."""
         cursor = self._cursors.get(sink)
         if cursor is None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -50,7 +50,7 @@ class Spool:
         files: the door to the disk, for tests.
         lanes: the configured lanes; "default" is always there.
         dead_letters: the limits of the dead letters.
-        owners: the cursors that somebody wants, by lane; None when that is not known, then all are wanted.
+        owners: gives the cursors that somebody wants in a lane; None when that is not known: all are wanted.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Spool:
         *,
         lanes: Mapping[str, LaneSettings] | None = None,
         dead_letters: DeadLetterSettings | None = None,
-        owners: Mapping[str, Collection[str]] | None = None,
+        owners: Callable[[str], Collection[str]] | None = None,
     ) -> None:
         self.path = path
         self.meter = Meter(files or OsFiles())
@@ -230,7 +230,7 @@ class Spool:
         if folder == DEAD_LETTERS:
             part.own((OPERATOR,))
         elif self._owners is not None:
-            part.own(self._owners.get(name, ()))
+            part.own(self._owners(name))
         return part
 
     def _limits(self, folder: str, name: str) -> Limits:

@@ -38,7 +38,8 @@ def test_required_options_come_first_and_tables_last() -> None:
     assert (
         [option.name for option in found if option.required and not option.tables] == [found[0].name] == ["port"]
     )
-    assert [option.name for option in found][-3:] == ["event", "decoder", "framing"]
+    assert [option.name for option in found][-4:] == ["event", "decoder", "lane_rules", "framing"]
+    assert [option.name for option in found if option.many] == ["lane_rules"]
     assert "kind" not in {option.name for option in found}
 
 

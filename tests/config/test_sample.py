@@ -8,7 +8,7 @@ import pytest
 from bridge.config.load import load
 from bridge.config.options import options
 from bridge.config.sample import EXAMPLES, example, sample
-from bridge.config.schema import TABLES, kinds_of
+from bridge.config.schema import NAMED, TABLES, kinds_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SWITCHED_OFF = re.compile(r"^#(?=\[|[a-z_]+ = )", re.MULTILINE)
@@ -40,10 +40,10 @@ def test_with_every_option_switched_on_it_is_still_a_configuration(text: str, tm
 
 
 def test_every_option_is_offered(text: str) -> None:
-    models = [*TABLES.values(), *kinds_of("sources").values(), *kinds_of("sinks").values()]
+    models = [*TABLES.values(), *NAMED.values(), *kinds_of("sources").values(), *kinds_of("sinks").values()]
     for model in models:
         for option in options(model):
-            offered = rf"^#?\[[a-z.]+\.{option.name}\]$" if option.tables else rf"^#?{option.name} = "
+            offered = rf"^#?\[+[a-z.]+\.{option.name}\]+$" if option.tables else rf"^#?{option.name} = "
             assert re.search(offered, text, re.MULTILINE), (model, option.name)
 
 

@@ -91,10 +91,10 @@ class History:
 def main() -> None:
     drop_oldest = Retention.drop_oldest
 
-    def announced(self: Retention, reason: str) -> bool:
+    def announced(self: Retention, reason: str, *, force: bool = True) -> bool:
         if len(self._shelf.segments) > 1:
             promise(f"DROP {self._shelf.segments[1].first}")
-        return drop_oldest(self, reason)
+        return drop_oldest(self, reason, force=force)
 
     Retention.drop_oldest = announced  # type: ignore[method-assign]
     path, seed, restarts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

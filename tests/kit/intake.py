@@ -1,7 +1,7 @@
 """An intake that remembers what it was given, and a gate that decides when it is durable."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bridge.ports import Frame, Receipt
 
@@ -20,6 +20,7 @@ class FakeIntake:
         peers: what ``connected`` was told.
         losses: what ``lost`` was told, summed by reason.
         known: what ``receipts`` answers before anything was stored here.
+        refuse: payloads that a full lane refuses.
     """
 
     def __init__(self, known: Sequence[Receipt] = ()) -> None:
@@ -31,18 +32,20 @@ class FakeIntake:
         self.peers: list[str] = []
         self.losses: dict[str, int] = {}
         self.known = list(known)
+        self.refuse: set[bytes] = set()
         self._changed = asyncio.Event()
 
-    async def __call__(self, frames: Sequence[Frame]) -> None:
-        """Returns when the gate is open."""
+    async def __call__(self, frames: Sequence[Frame]) -> Collection[int]:
+        """Returns when the gate is open; refuses the frames whose payload is in ``refuse``."""
         self.offered.extend(frames)
         self.calls.append(tuple(frames))
         self._changed.set()
         try:
             await self.gate.wait()
         finally:
-            self.durable.extend(frames)
+            self.durable.extend(frame for frame in frames if frame.payload not in self.refuse)
             self._changed.set()
+        return [index for index, frame in enumerate(frames) if frame.payload in self.refuse]
 
     def connected(self, peer: str) -> None:
         """Remembers the peer."""

@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 
+from bridge.errors import LaneFull
 from bridge.ports import Batch, CursorPosition, Offset
 
 
 class MemoryLane:
-    """A lane whose appends become durable when ``gate`` is set (it is, at first)."""
+    """A lane whose appends become durable when ``gate`` is set (it is, at first); ``full`` refuses them."""
 
     def __init__(self) -> None:
         self.payloads: list[bytes] = []
+        self.full: LaneFull | None = None
         self.durable = 0
         self.gate = asyncio.Event()
         self.gate.set()
@@ -19,6 +21,8 @@ class MemoryLane:
         self.grown = asyncio.Condition()
 
     async def append(self, payloads: Sequence[bytes], marks: Mapping[str, int] | None = None) -> Offset:
+        if self.full is not None:
+            raise self.full
         first = len(self.payloads)
         self.payloads.extend(payloads)
         upto = len(self.payloads)
@@ -35,7 +39,7 @@ class MemoryLane:
     async def recent(self, count: int) -> Sequence[bytes]:
         return self.payloads[: self.durable][-count:]
 
-    def cursor(self, sink: str) -> "MemoryCursor":
+    def cursor(self, sink: str, live_share: float = 0.0) -> "MemoryCursor":
         return self._cursors.setdefault(sink, MemoryCursor(self))
 
 

@@ -77,7 +77,7 @@ class Run:
         instance = new_instance()
         self.bridge = Bridge(
             gateway="gw",
-            spool=Spool(path, settings, clock),
+            spool=Spool(path, settings, clock, owners=lambda _: clouds),
             sources=[
                 SourcePart(
                     name,

@@ -10,6 +10,7 @@ from bridge.clock import Moment, SystemClock
 from bridge.errors import PeerError, Rejected, Unavailable
 from bridge.event import Event
 from bridge.run.delivery import Courier
+from bridge.run.feed import Feed
 from bridge.run.health import Health
 from bridge.spool.envelope import pack_event, unpack_dead_letter
 from tests.kit.lanes import MemoryCursor, MemoryLane
@@ -60,10 +61,14 @@ class World:
         self.courier = Courier(
             "cloud",
             sink=sink,
-            cursor=self.cursor,
-            dead_letters=self.dead,
+            feeds=[self.feed("default", self.cursor)],
             health=self.health,
             clock=SystemClock(),
+        )
+
+    def feed(self, lane: str, cursor: MemoryCursor, priority: int = 0) -> Feed:
+        return Feed(
+            "cloud", lane=lane, priority=priority, cursor=cursor, dead_letters=self.dead, clock=SystemClock()
         )
 
     async def put(self, count: int) -> None:
@@ -109,6 +114,43 @@ async def test_everything_is_delivered_in_order_and_settled_once() -> None:
     await world.attempt_until(lambda: len(world.cursor.settled) == 10)
     assert world.cursor.settled == list(range(10))
     assert [event.id for batch in world.sink.sent for event in batch] == [f"id-{n}" for n in range(10)]
+
+
+async def test_what_waits_in_a_lane_of_higher_priority_goes_first() -> None:
+    world = World(ScriptedSink())
+    alarms = MemoryLane()
+    feeds = [world.feed("default", world.cursor), world.feed("alarms", alarms.cursor("cloud"), priority=9)]
+    world.courier = Courier("cloud", sink=world.sink, feeds=feeds, health=world.health, clock=SystemClock())
+    world.sink.hold = asyncio.Event()
+    await world.put(12)
+    task = asyncio.create_task(world.courier.attempt())
+    await world.until(lambda: len(world.sink.sent) == 1)
+    # Twelve wait in the other lane, four are under way: the alarms come next.
+    await alarms.append([payload(100), payload(101)])
+    await asyncio.sleep(0.01)
+    world.sink.hold.set()
+    await world.until(lambda: len(world.cursor.settled) == 12)
+    task.cancel()
+    await asyncio.wait([task])
+    await world.courier.close()
+    assert ids(world.sink.sent)[0] == ["id-0", "id-1", "id-2", "id-3"]
+    assert ids(world.sink.sent)[1] == ["id-100", "id-101"]
+    assert [name for batch in ids(world.sink.sent)[2:] for name in batch] == [f"id-{n}" for n in range(4, 12)]
+    assert world.courier.position().waiting == 0
+
+
+async def test_lanes_of_one_priority_take_turns() -> None:
+    world = World(ScriptedSink())
+    other = MemoryLane()
+    feeds = [world.feed("default", world.cursor), world.feed("other", other.cursor("cloud"))]
+    world.courier = Courier("cloud", sink=world.sink, feeds=feeds, health=world.health, clock=SystemClock())
+    await world.put(16)
+    await other.append([payload(100 + number) for number in range(16)])
+    await world.attempt_until(lambda: len(world.sink.sent) >= 6)
+    lanes = [
+        "other" if batch[0] >= "id-100" and len(batch[0]) == 6 else "default" for batch in ids(world.sink.sent)
+    ]
+    assert lanes[1:5] in (["other", "default"] * 2, ["default", "other"] * 2)
 
 
 async def test_nothing_is_settled_before_it_is_confirmed() -> None:

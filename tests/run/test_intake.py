@@ -7,7 +7,9 @@ import pytest
 from bridge.clock import Moment, SystemClock
 from bridge.codec.json_decoder import JsonDecoder
 from bridge.codec.minting import Minter
-from bridge.codec.settings import EventSettings
+from bridge.codec.routing import Route
+from bridge.codec.settings import EventSettings, LaneRule
+from bridge.errors import LaneFull
 from bridge.event import violations
 from bridge.ports import Frame, Receipt
 from bridge.run.health import Health
@@ -27,7 +29,8 @@ class World:
             "boiler",
             decoder=JsonDecoder(),
             minter=Minter(settings, prefix="urn:gw", name="boiler", gateway_id="gw", instance="run1"),
-            lane=self.lane,
+            route=Route("default"),
+            lanes={"default": self.lane},
             dead_letters=self.dead,
             sequences=Sequences(self.lane),
             health=self.health,
@@ -44,6 +47,27 @@ class World:
 
 def frame(payload: bytes, *, fault: str | None = None, receipt: Receipt | None = None) -> Frame:
     return Frame(payload, Moment(1_700_000_000_000_000_000, 5, True), "/dev/ttyUSB0", fault=fault, receipt=receipt)
+
+
+class TwoLanes(World):
+    """As World, and readings with an "alarm" go to a lane of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alarms = MemoryLane()
+        settings = EventSettings(type="com.example.reading", subject="{device}")
+        self.intake = SourceIntake(
+            "boiler",
+            decoder=JsonDecoder(),
+            minter=Minter(settings, prefix="urn:gw", name="boiler", gateway_id="gw", instance="run1"),
+            route=Route("default", [LaneRule(lane="alarms", field="alarm", equals=True)]),
+            lanes={"default": self.lane, "alarms": self.alarms},
+            dead_letters=self.dead,
+            sequences=Sequences(self.lane, self.alarms),
+            health=self.health,
+            clock=SystemClock(),
+            max_payload=4096,
+        )
 
 
 GOOD = b'{"device": "b1", "t": 21.50}'
@@ -162,3 +186,68 @@ async def test_a_cancelled_call_takes_nothing_back() -> None:
     await asyncio.sleep(0)
     assert len(world.lane.payloads) == 1
     assert len(world.dead.payloads) == 1
+
+
+ALARM = b'{"device": "b1", "alarm": true}'
+
+
+async def test_a_rule_sends_a_reading_to_its_lane() -> None:
+    world = TwoLanes()
+    await world.intake([frame(GOOD), frame(ALARM), frame(GOOD)])
+    assert world.sequences() == [f"{n:020}" for n in (1, 3)]
+    [alarm] = [unpack_event(payload) for payload in world.alarms.payloads]
+    assert dict(alarm.event.extensions)["sequence"] == f"{2:020}"
+
+
+async def test_the_number_goes_on_from_the_highest_of_all_lanes() -> None:
+    world = TwoLanes()
+    await world.intake([frame(GOOD), frame(ALARM)])
+    assert Sequences(world.lane, world.alarms).next("urn:gw/boiler") == 3
+
+
+async def test_it_returns_only_when_every_lane_has_its_part() -> None:
+    world = TwoLanes()
+    world.alarms.gate.clear()
+    call = asyncio.create_task(world.intake([frame(GOOD), frame(ALARM)]))
+    await asyncio.sleep(0.01)
+    assert world.lane.durable == 1
+    assert not call.done()
+    world.alarms.gate.set()
+    assert await call == set()
+
+
+async def test_calls_keep_their_order_in_every_lane() -> None:
+    world = TwoLanes()
+    await asyncio.gather(*(world.intake([frame(GOOD), frame(ALARM)]) for _ in range(20)))
+    for lane in (world.lane, world.alarms):
+        numbers = [dict(unpack_event(payload).event.extensions)["sequence"] for payload in lane.payloads]
+        assert numbers == sorted(numbers, key=str)
+
+
+async def test_what_a_full_lane_refuses_is_named_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    world = TwoLanes()
+    world.alarms.full = LaneFull("alarms", "max_bytes")
+    assert await world.intake([frame(GOOD), frame(ALARM), frame(GOOD)]) == {1}
+    assert world.intake.stored == 2
+    assert world.intake.losses == {"lane alarms is full (max_bytes) and refuses what is new": 1}
+    assert "lane alarms is full" in caplog.text
+    alone = World()
+    alone.lane.full = LaneFull("default", "disk full")
+    assert set(await alone.intake([frame(GOOD)])) == {0}
+    assert alone.intake.stored == 0
+
+
+async def test_receipts_of_all_lanes_are_found() -> None:
+    world = TwoLanes()
+    await world.intake([frame(GOOD, receipt=Receipt(1, 1)), frame(ALARM, receipt=Receipt(2, 2))])
+    assert set(await world.intake.receipts()) == {Receipt(1, 1), Receipt(2, 2)}
+
+
+async def test_a_dead_letter_becomes_an_event_when_it_can_be_decoded_now() -> None:
+    world = World()
+    assert await world.intake.redeem(frame(GOOD)) is None
+    assert [stored.event.data for stored in world.stored()] == [GOOD]
+    why = await world.intake.redeem(frame(b"garbage"))
+    assert why is not None
+    assert "not JSON" in why
+    assert not world.dead.payloads

@@ -93,7 +93,7 @@ async def test_a_cursor_without_an_owner_is_named(tmp_path: Path) -> None:
     async with spool_at(tmp_path) as spool:
         await spool.lane.append([b"a"])
         spool.lane.cursor("old")
-    async with spool_at(tmp_path, owners={"default": ["new"]}) as spool:
+    async with spool_at(tmp_path, owners=lambda _: ["new"]) as spool:
         spool.lane.cursor("new")
         assert spool.lane.orphans == {"old": 1}
         assert spool.report().lanes[0].orphans == {"old": 1}
