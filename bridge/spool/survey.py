@@ -65,14 +65,15 @@ class Survey:
         segment = self.segments[index]
         return self.tail_end if index + 1 == len(self.segments) and self.tail_end else segment.size
 
-    def waiting(self, cursor: str) -> int:
-        """How many records a cursor has not settled; one that was never seen has them all before it."""
+    def waiting(self, cursor: str, before: Offset | None = None) -> int:
+        """How many records (``before`` an offset) a cursor has not settled; one never seen has all before it."""
+        end = self.stop if before is None else min(before, self.stop)
         state = self.cursors.get(cursor)
         if state is None:
-            return self.stop - self.start
+            return max(0, end - self.start)
         low = max(state.low, self.start)
-        above = sum(max(0, min(stop, self.stop) - max(first, low)) for first, stop in state.ranges)
-        return max(0, self.stop - low - above)
+        above = sum(max(0, min(stop, end) - max(first, low)) for first, stop in state.ranges)
+        return max(0, end - low - above)
 
     def low(self, cursor: str) -> Offset:
         """The oldest offset that a cursor may not have settled."""
