@@ -251,7 +251,13 @@ class Lane(Protocol):
         ...
 
     def cursor(self, sink: str, live_share: float = 0.0) -> Cursor:
-        """The cursor of that name; a name never seen starts at the oldest record. One object per name."""
+        """The cursor of that name; a name never seen starts at the oldest record. One object per name.
+
+        With 0 it reads in the order of offsets. With a ``live_share`` below 1 it reads the fresh records first
+        after it has fallen behind: while fresh ones and a backlog both wait, that share of the bytes is fresh, and
+        the backlog has the rest, in order; when either has nothing the other has everything. The records of one
+        batch are always in order. The share of the first call stands.
+        """
         ...
 
 

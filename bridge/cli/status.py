@@ -93,7 +93,8 @@ def _spool(spool: SpoolReport, uptime: float) -> Iterator[str]:
 def _lane(lane: LaneReport) -> Iterator[str]:
     share = 100 * lane.bytes_used / lane.max_bytes if lane.max_bytes else 0
     what = "events" if lane.name != DEAD_LETTERS else "open"
-    priority = f", priority {lane.priority}" if lane.priority and lane.configured else ""
+    shown = lane.priority and lane.configured and lane.name != DEAD_LETTERS
+    priority = f", priority {lane.priority}" if shown else ""
     left = "" if lane.configured else ", not configured any more"
     yield (
         f"    {lane.name}: {lane.events:,} {what}, {size(lane.bytes_used)} of {size(lane.max_bytes)}"

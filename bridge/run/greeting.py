@@ -7,15 +7,19 @@ from bridge.run.health import events
 
 
 def durability(report: SpoolReport) -> Iterator[str]:
-    """The promise of each lane, in words: what a power cut may take."""
+    """The promise of each lane, in words: what a power cut may take. Lanes that promise the same share a line."""
+    promises: dict[str, list[str]] = {}
     for lane in report.lanes:
-        yield f"lane {lane.name}: a power cut takes nothing that was acknowledged; {loss_window(lane)}"
+        promises.setdefault(loss_window(lane), []).append(lane.name)
+    for window, names in promises.items():
+        lanes = "every lane" if len(promises) == 1 else f"lane {', '.join(names)}"
+        yield f"{lanes}: a power cut takes nothing that was acknowledged; {window}"
 
 
 def loss_window(lane: LaneReport) -> str:
     """What a power cut takes of a device that cannot repeat what it said."""
     if not lane.commit_interval:
-        return "of serial devices what came during one write to the disk (commit_interval = 0)"
+        return "of serial devices what came while the disk was written last (commit_interval = 0)"
     return f"of serial devices at most the last {lane.commit_interval:g} s (commit_interval)"
 
 

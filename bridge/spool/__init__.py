@@ -5,8 +5,8 @@ Directory
 ::
 
     <spool>/LOCK                    flock(2), held by the owner as long as it runs; its pid inside
-    <spool>/lanes/default/          a log
-    <spool>/dead-letters/           a log of its own limits
+    <spool>/lanes/<name>/           a log for each lane; "default" is always there
+    <spool>/dead-letters/           a log of its own limits; its cursor "operator" has what is done with
     <log>/<generation>-<first>-<salt>.seg
     <log>/next.tmp                  the next segment, its blocks reserved; no part of the log
     <log>/quarantine/               copies of damaged bytes, bounded
@@ -50,7 +50,7 @@ offset type     record, at a multiple of 8, padded with zeros to one
 16     u32      length of the payload
 20     u32      CRC-32 of the payload: damage in it takes this record only
 24     u32      lag: ``offset`` less the offset below which everything was durable when this was written
-28     u32      seconds since the segment was created
+28     u32      seconds since the segment was created, by the boot clock
 32     bytes    payload
 ====== ======== ==============================================================================
 
@@ -59,7 +59,7 @@ offset type     record, at a multiple of 8, padded with zeros to one
   and in the last event of an append.
 * ``2`` state: ``[1, snapshot, start, {cursor: [low, [[first, stop], ...]]}, {mark: value}]`` in msgpack, what
   changed or, as a snapshot, everything. Its offset is that of the next event. ``start`` is where the log
-  begins: what lies below was deleted on purpose.
+  begins: what lies below was deleted on purpose. A cursor that no snapshot names is no more.
 * ``3`` gap: a u64 count of offsets from its own on that hold nothing, which is known and needs no alarm.
 * ``4`` seal: the last record of a run that ended in order; lag 0.
 
@@ -77,8 +77,15 @@ durable first group. A write or sync that fails is final for that descriptor: th
 segment, under a new generation, whose ``first`` hides the remains. A segment found at a start is never added
 to; the rest of its reserved blocks is given back.
 
+Every lane has a thread of its own, so that one lane's syncs wait for no other's.
+
+While a lane has no room for records, cursors are still written: into the 4096 bytes that every segment keeps
+free at its end, then into segments of 64 KiB without records, of which there is never more than one.
+
 Segments are deleted when a state record that has every cursor (or ``start``) beyond them is durable, and
-none of the latest 4096 records (within 16 MiB) is in them: those tell a source what it has stored already. The
+none of the latest 4096 records (within 16 MiB) is in them: those tell a source what it has stored already. A
+limit, ``max_age`` or a person may delete more: then the cursors are moved beyond it first, and that is durable.
+Only on a disk without any space the deletion comes first; a start finds out, and counts it. The
 deletion itself needs no sync: what comes back with a power cut lies below ``start``.
 
 A start

@@ -40,6 +40,11 @@ class Ledger:
         """The settled stretches above ``low``, rising, each from its first to behind its last offset."""
         return tuple(self._ranges)
 
+    @property
+    def spread(self) -> int:
+        """How many settled stretches there are above ``low``."""
+        return len(self._ranges)
+
     def settle(self, first: Offset, stop: Offset) -> int:
         """Settles ``first`` up to but not ``stop``; returns how many of them were not settled before."""
         first = max(first, self.low)
@@ -57,6 +62,15 @@ class Ledger:
             return True
         at = bisect_left(self._ranges, (offset + 1, 0)) - 1
         return at >= 0 and offset < self._ranges[at][1]
+
+    def unsettled(self, offset: Offset) -> Offset:
+        """The first offset from ``offset`` on that is not settled."""
+        offset = max(offset, self.low)
+        if self._ranges:
+            at = bisect_left(self._ranges, (offset + 1, 0)) - 1
+            if at >= 0:
+                offset = max(offset, self._ranges[at][1])
+        return offset
 
     def waiting(self, durable: Offset) -> int:
         """How many offsets below ``durable`` are not settled."""

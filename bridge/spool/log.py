@@ -40,7 +40,7 @@ class Log:
 
     Attributes:
         trouble: why its directory could not be made sure of, if that is so.
-        appended_bytes: bytes of all payloads appended since it was opened.
+        appended_bytes: bytes of the payloads that were acknowledged since it was opened.
     """
 
     def __init__(
@@ -133,9 +133,9 @@ class Log:
         marks = dict(marks) if marks else {}
         packed = pack_marks(marks) if marks else None
         first, done = await self._writer.queue.append(tuple(payloads), marks, packed)
-        self.appended_bytes += sum(map(len, payloads))
         # Cancelling the caller cancels this future only: the group goes on.
         await done
+        self.appended_bytes += sum(map(len, payloads))
         return first
 
     def marks(self) -> Mapping[str, int]:
@@ -165,7 +165,7 @@ class Log:
         cursor = self._cursors.get(sink)
         if cursor is None:
             new = sink not in self._book.ledgers
-            cursor = LogCursor(self._shelf, self._book.ledger(sink), self._writer.settled)
+            cursor = LogCursor(self._shelf, self._book.ledger(sink), self._writer.settled, live_share)
             self._cursors[sink] = cursor
             if new:
                 self._writer.settled(0)

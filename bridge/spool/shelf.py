@@ -12,6 +12,7 @@ from pathlib import Path
 from bridge.backoff import delays
 from bridge.hush import Hush
 from bridge.ports import Offset
+from bridge.spool.book import Ledger
 from bridge.spool.files import Files
 from bridge.spool.layout import (
     CHUNK,
@@ -46,7 +47,7 @@ class Shelf:
         self._quarantine = Quarantine(files, directory / "quarantine")
         self._waiters: list[asyncio.Future[None]] = []
         self._hush = Hush()
-        self._remembered: dict[tuple[Offset, Offset], None] = {}
+        self._lost = Ledger(-1)
         self._hints: list[tuple[Offset, int]] = []
         self._latest: deque[Item] = deque()
         self._latest_bytes = 0
@@ -86,6 +87,11 @@ class Shelf:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+    @property
+    def held(self) -> Offset:
+        """What is durable from this offset on can be read without the disk."""
+        return self._latest[0].first if self._latest else self.durable
 
     def latest(self, offset: Offset, place: Place | None) -> Chunk | None:
         """The records from ``offset`` on, when they are among the latest, which need no disk; else None."""
@@ -182,14 +188,14 @@ class Shelf:
     async def _report(self, segment: Segment, damage: Sequence[Damage]) -> None:
         """Counts, names and keeps damage, once however many readers meet it."""
         for one in damage:
-            key = (one.first, one.stop)
-            if one.known or key in self._remembered:
+            # Readers that begin at different offsets meet different parts of one hole.
+            lost = 0 if one.known else self._lost.settle(one.first, one.stop)
+            if not lost:
                 continue
-            self._remembered[key] = None
-            while len(self._remembered) > _MAX_REMEMBERED:
-                del self._remembered[next(iter(self._remembered))]
-            self.damaged += one.stop - one.first
-            told = self._hush("damage", one.stop - one.first)
+            if self._lost.spread > _MAX_REMEMBERED:
+                self._lost = Ledger(-1, self._lost.ranges[_MAX_REMEMBERED // 2 :])
+            self.damaged += lost
+            told = self._hush("damage", lost)
             if told:
                 log.error(
                     "%s is damaged: records %d to %d are lost (%d lost since the last such line); what is left of "

@@ -32,6 +32,9 @@ OPERATOR = "operator"
 STALL = 10.0
 """Seconds without an answer of the disk after which that is told."""
 
+WATCH = 1.0
+"""Seconds between two looks at what the disk has not answered."""
+
 REMOVED_PRIORITY = -1000
 """What is left of a lane that is not configured any more comes after all others."""
 
@@ -257,7 +260,7 @@ class Spool:
         """Tells when the disk does not answer, and when it does again."""
         worst = 0.0
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(WATCH)
             waited, call = self.meter.stalled()
             if waited > STALL and not worst:
                 log.error(

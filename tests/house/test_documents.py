@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import bridge
+import bridge.spool
 from bridge.cli.main import EXIT_CODES
 from bridge.config.load import load
 from bridge.errors import ConfigError
 from tests.house.tree import ROOT, texts, write
 
+FORMAT = re.compile(r"^## The format\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:|#)([^)#\s]+)(?:#[^)]*)?\)")
 FENCE = re.compile(r"^```(\S*)(.*?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"\bedge-bridge ([a-z][a-z-]*)\b")
@@ -112,3 +113,9 @@ def test_the_readme_knows_every_exit_code() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     section = text.split("## Exit codes")[1].split("\n## ")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)} == set(EXIT_CODES)
+
+
+def test_the_format_in_the_documents_is_that_of_the_code() -> None:
+    found = FORMAT.search((ROOT / "docs" / "spool.md").read_text(encoding="utf-8"))
+    assert found is not None
+    assert found[1].strip() == (bridge.spool.__doc__ or "").strip()

@@ -32,12 +32,14 @@ STANDS_IN = {
     "tests/sinks/test_http_endpoint.py": {
         f"bridge.sinks.http_{room}" for room in ("answers", "delivery", "headers", "knock")
     },
+    "tests/spool/test_spool.py": {"bridge.spool.ownership"},
+    "tests/spool/test_room.py": {"bridge.spool.limits"},
     # A disk that fails or forgets shows only in all rooms of the spool together.
     "tests/spool/test_spool_model.py": {
         f"bridge.spool.{room}"
         for room in (
-            "book", "committer", "cursor", "journal", "layout", "log", "pending", "quarantine", "reading",
-            "recovery", "retention", "shelf", "tail", "trouble",
+            "book", "committer", "cursor", "grouping", "journal", "layout", "log", "opening", "parts", "pending",
+            "quarantine", "reading", "recovery", "retention", "shelf", "tail", "trouble",
         )
     },
 }  # fmt: skip

@@ -69,6 +69,13 @@ async def test_a_missing_segment_is_counted_once_however_many_read(shelf: Shelf,
     assert shelf.damaged == 10
 
 
+async def test_a_hole_is_counted_once_wherever_a_reader_begins(shelf: Shelf, files: FaultyFiles) -> None:
+    files.unlink(LOG / shelf.segments[1].name)
+    for offset, counted in ((15, 5), (17, 5), (10, 10), (19, 10)):
+        assert [(one.first, one.stop) for one in (await shelf.fetch(offset, None)).damage] == [(offset, 20)]
+        assert shelf.damaged == counted
+
+
 async def test_damage_is_named_counted_and_kept(
     shelf: Shelf, files: FaultyFiles, caplog: pytest.LogCaptureFixture
 ) -> None:
