@@ -7,13 +7,21 @@ Each line is one JSON object: ``{"item": …}`` any number of times, ``{"progres
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from bridge.errors import CommandFailed
 
 Upload = AsyncIterator[bytes]
 """What a client sends after its request: bytes in any pieces."""
 
-_json = json.JSONDecoder()
+_json = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
+def _number(digits: str) -> int | str:
+    # The interpreter refuses to convert thousands of digits; data may have them.
+    return int(digits) if len(digits) < 40 else digits
+
+
 _ITEM = b'{"item":'
 
 
@@ -93,6 +101,11 @@ def member(raw: bytes, name: str) -> bytes:
         at = stop + 1
 
 
+def value(raw: bytes) -> Any:
+    """What an item says, for people; the data in it may have changed in form."""
+    return json.loads(raw, parse_int=_number)
+
+
 def parse(line: bytes) -> Item | Progress | Answer:
     """What a line says.
 
@@ -101,11 +114,11 @@ def parse(line: bytes) -> Item | Progress | Answer:
     """
     if line.startswith(_ITEM):
         return Item(line.rstrip()[len(_ITEM) : -1])
-    value = json.loads(line)
+    said = json.loads(line)
     try:
-        if "progress" in value:
-            return Progress(**value["progress"])
-        return Answer(dict(value["answer"]))
+        if "progress" in said:
+            return Progress(**said["progress"])
+        return Answer(dict(said["answer"]))
     except (TypeError, KeyError) as error:
         raise ValueError("no line of an answer") from error
 

@@ -1,14 +1,13 @@
 """``edge-bridge dead-letters show``."""
 
 import argparse
-import json
 import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
 from bridge.cli.reach import ask
-from bridge.commands.lines import member
+from bridge.commands.lines import member, value
 from bridge.errors import CommandFailed
 
 _WIDTH = 16
@@ -43,7 +42,7 @@ def told_missing(answer: dict[str, Any]) -> int:
 
 def lines(raw: bytes) -> Iterator[str]:
     """One letter for people: the original readable where it is text, else in hexadecimal."""
-    letter: dict[str, Any] = json.loads(raw)
+    letter: dict[str, Any] = value(raw)
     yield f"dead letter {letter['offset']:,}"
     if "error" in letter:
         yield f"  cannot be read: {letter['error']}"
@@ -57,7 +56,7 @@ def lines(raw: bytes) -> Iterator[str]:
     if letter["contenttype"]:
         yield f"  type:      {letter['contenttype']}"
     if letter["captures"]:
-        yield f"  captures:  {', '.join(f'{name} = {value}' for name, value in letter['captures'].items())}"
+        yield f"  captures:  {', '.join(f'{name} = {text}' for name, text in letter['captures'].items())}"
     if "event" in letter:
         yield f"  event:     {member(raw, 'event').decode()}"
         return

@@ -1,13 +1,12 @@
 """``edge-bridge queue peek``."""
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from bridge.cli.reach import ask
-from bridge.commands.lines import member
+from bridge.commands.lines import member, value
 from bridge.run.health import spell
 
 
@@ -32,7 +31,7 @@ def command(args: argparse.Namespace) -> int:
 
 def lines(raw: bytes) -> Iterator[str]:
     """One record for people, its event as it is written."""
-    one: dict[str, Any] = json.loads(raw)
+    one: dict[str, Any] = value(raw)
     where = f"{one['lane']} {one['offset']:,}"
     if "lost" in one:
         yield f"{where}: {one['lost']:,} records are damaged on the disk"
