@@ -35,10 +35,9 @@ def output(name: str | None) -> Iterator[BinaryIO]:
                 os.fsync(stream.fileno())
             part.replace(path)
             _sync_directory(path.parent)
-        except BaseException:
+        finally:
             with suppress(OSError):
                 part.unlink()
-            raise
 
 
 @contextmanager

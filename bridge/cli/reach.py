@@ -87,7 +87,7 @@ async def _directly(
         streams = streams_of(desk(config, bridge, threads, paced=False))
         blobs = await stack.enter_async_context(aclosing(streams[verb](args, upload or _nothing())))
         async for blob in blobs:
-            for line in blob.rstrip(b"\n").split(b"\n"):
+            for line in filter(None, blob.split(b"\n")):
                 yield line
 
 

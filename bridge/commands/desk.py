@@ -16,6 +16,7 @@ from bridge.spool.envelope import Stored, unpack_event
 from bridge.spool.files import Files, OsFiles
 from bridge.spool.layout import Segment
 from bridge.spool.limits import Limits
+from bridge.spool.settings import DEFAULT_LANE
 from bridge.spool.spool import DEAD_LETTERS, LANES, OPERATOR, Spool
 from bridge.spool.survey import Survey, survey_log
 
@@ -180,13 +181,11 @@ class Desk:
             raise SpoolUnusable(f"there is no queue in {self.path}: nothing was stored so far") from error
         except OSError as error:
             raise SpoolUnusable(f"{self.path} cannot be read: {error.strerror}") from error
-        found = [self._look_at(self.path / LANES / name, name) for name in sorted(names | set(self.plans))]
-        found = [survey for survey in found if survey.segments or survey.name in self.plans]
-        return sorted(found, key=lambda survey: self._order(survey.name))
-
-    def _order(self, lane: str) -> tuple[bool, int]:
-        plan = self.plans.get(lane)
-        return plan is None, 0 if plan is None else -plan.priority
+        # In the order in which the owner has them.
+        planned = sorted(self.plans, key=lambda name: (-self.plans[name].priority, name != DEFAULT_LANE))
+        ordered = dict.fromkeys([*planned, *sorted(names)])
+        found = [self._look_at(self.path / LANES / name, name) for name in ordered]
+        return [survey for survey in found if survey.segments or survey.name in self.plans]
 
     def _look_at(self, directory: Path, name: str) -> Survey:
         if not directory.is_dir():

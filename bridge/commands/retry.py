@@ -39,8 +39,8 @@ async def retry(desk: Desk, args: Args, _: Upload) -> Lines:
             if done:
                 await desk.open_spool.dead_letters.discard(OPERATOR, done)
             gone, stay = gone + len(done), stay + len(outcome) - len(done)
-            yield b"".join([items({"offset": offset, "stays": outcome[offset]}) for offset in sorted(outcome)])
-            yield progress("letters", gone + stay)
+            told = [items({"offset": offset, "stays": outcome[offset]}) for offset in sorted(outcome)]
+            yield b"".join(told) + progress("letters", gone + stay)
     yield answer(retried=gone, stay=stay, missing=sorted(choice.offsets - seen))
 
 
