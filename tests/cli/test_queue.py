@@ -61,7 +61,8 @@ def test_stat_shouts_what_needs_somebody() -> None:
     lane = {
         "name": "default", "configured": True, "priority": 0, "records": 5, "bytes": 100, "max_bytes": 200,
         "max_age": None, "on_full": "block", "oldest": 5.0, "full": "max_bytes",
-        "lost": {"purged": 7}, "damaged": 2, "sinks": [{"name": "old", "configured": False, "waiting": 5, "oldest": None}],
+        "lost": {"purged": 7}, "damaged": 2,
+        "sinks": [{"name": "old", "configured": False, "waiting": 5, "oldest": None}],
     }  # fmt: skip
     answer = {
         "path": "/x", "running": True, "lanes": [lane], "dead_letters": {**lane, "open": 1}, "wear": None,
@@ -105,8 +106,9 @@ def test_an_import_names_the_lines_that_hold_no_event(
 ) -> None:
     file = tmp_path / "in.jsonl"
     file.write_text(f"{EVENT % 1}\ngarbage\n{EVENT % 2}", encoding="utf-8")
-    monkeypatch.setattr(sys, "stdin", file.open(encoding="utf-8"))
-    assert queue(config, "import", "--json", "--lane", "alarms") == 1
+    with file.open(encoding="utf-8") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert queue(config, "import", "--json", "--lane", "alarms") == 1
     shown = capsys.readouterr()
     assert shown.err == "line 2 refused: no JSON object\n"
     assert json.loads(shown.out) == {"lane": "alarms", "stored": 2, "refused": 1, "lines": 3}
