@@ -8,7 +8,7 @@ MARKERS ?= not slow
 TEST_PROGRAMS := mosquitto rabbitmq-server strace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types unit live test-crash bench sample requirements clean programs
+.PHONY: help demo test check lint types unit live test-crash test-mutants bench sample requirements clean programs
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +35,13 @@ unit: .venv/tests.stamp  ## the tests that need no broker
 live: programs .venv/tests.stamp  ## the tests with real brokers
 	$(BIN)/pytest -m "live and not slow"
 
-test-crash: programs .venv/tests.stamp  ## minutes: many thousand crash states of the spool
+test-crash: programs .venv/tests.stamp  ## many minutes, as root: crash states, kill -9 loops, full and broken disks
 	$(BIN)/python -m tests.crash --states 20000
+	$(BIN)/python -m tests.crash.kills --rounds 1000
+	$(BIN)/pytest -m slow tests/disk
+
+test-mutants: programs .venv/tests.stamp  ## minutes: faults seeded on purpose, each of which a test must notice
+	$(BIN)/python -m tests.mutants
 
 bench: programs .venv/tests.stamp  ## events per second and CPU per event, beside a naive loop
 	$(BIN)/python -m tests.bench

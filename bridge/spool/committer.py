@@ -205,17 +205,19 @@ class Committer:
             if waits is None:
                 waits = delays()
                 continue
-            if self._give_back(taken, error):
+            if self._refuse(taken, error):
                 return True
             await self._change(next(waits))
 
     async def _publish(self, taken: Sequence[Pending]) -> OSError | None:
         """Tries once to make a group durable in a new segment; returns why not."""
-        if self._room.drops:
+        bare = not any(pending.item.payloads for pending in taken)
+        # For cursors alone nothing is dropped: they take a small segment where there is no room for another.
+        if self._room.drops and not bare:
             await self._room.another_segment(sum(pending.size for pending in taken))
         group, token = self._group(taken, snapshot=True)
         start = self._book.start
-        small = not group.items and self._fullness.why is not None
+        small = bare and (self._fullness.why is not None or self._retention.at_the_limit)
         try:
             segment = await self._in_thread(self._journal.publish, group, small=small)
         except OSError as error:
@@ -265,16 +267,19 @@ class Committer:
             self._unwritten = 0
             self._cancel_flush()
 
-    def _give_back(self, taken: Sequence[Pending], error: OSError) -> bool:
-        """With a disk that cannot be written: refuses what the policy refuses; False when it has to wait."""
-        waits = not any(pending.item.payloads for pending in taken) or any(p.done is None for p in taken)
-        if waits or not self._room.refuses:
+    def _refuse(self, taken: Sequence[Pending], error: OSError) -> bool:
+        """With a disk that cannot be written: refuses what the policy says; True when that was the whole group."""
+        if not self._room.refuses:
             return False
         why = DISK_FULL if error.errno in _NO_SPACE else DISK_BROKEN
         self._fullness.begin(why)
-        self.queue.put_back(taken)
+        # What was accepted before, and cursors alone, wait for the disk.
+        accepted = any(pending.done is None for pending in taken)
+        refused = not accepted and any(pending.item.payloads for pending in taken)
+        if refused:
+            self.queue.put_back(taken)
         self.queue.turn_away(LaneFull(self._name, why))
-        return True
+        return refused
 
     async def _free_oldest(self) -> bool:
         """On a full disk: gives the oldest segment up; False when that did not free anything."""
@@ -323,14 +328,19 @@ class Committer:
 
     async def _pause(self, seconds: float) -> None:
         """Waits, but not longer than to the beginning of a stop."""
-        stopping = asyncio.ensure_future(self._stop.wait())
-        await asyncio.wait([stopping], timeout=seconds)
-        stopping.cancel()
+        await _any(seconds, self._stop)
 
     async def _change(self, seconds: float) -> None:
-        """Waits until something may have changed: a cursor moved, or that much time passed, or a stop began."""
+        """Waits until a cursor may have moved, or that much time passed, or there is work or a stop."""
         await self._pause(_REST)
-        changed = asyncio.ensure_future(self._changed.wait())
-        await asyncio.wait([changed], timeout=max(0.0, seconds - _REST))
-        changed.cancel()
+        news = (self._changed, self.queue.filled) if self.queue.refusing is not None else (self._changed,)
+        await _any(seconds, self._stop, *news)
         self._changed.clear()
+
+
+async def _any(seconds: float, *events: asyncio.Event) -> None:
+    """Waits until one of the events is set, or that much time passed."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()

@@ -196,7 +196,11 @@ class Log:
         Returns:
             how many of them some cursor still wanted.
         """
-        counts = self._book.drop(min(self._shelf.durable, stop if stop is not None else self._shelf.durable))
+        durable = self._shelf.durable
+        stop = durable if stop is None else min(stop, durable)
+        if stop <= self.range[0]:
+            return 0
+        counts = self._book.drop(stop)
         self._retention.lose(counts, PURGED)
         await self._writer.write_down(anew=True)
         return sum(counts)

@@ -39,6 +39,11 @@ class Retention:
         """Whether the oldest segment is needed no more, so that writing the cursors down frees it."""
         return self._needless(durably=False) > 0
 
+    @property
+    def at_the_limit(self) -> bool:
+        """Whether another segment would be one too many for ``max_bytes``."""
+        return self._shortage(0, None) is not None
+
     def make_room(self, size: int, space: Space | None, *, force: bool) -> str | None:
         """Lets the oldest segments go until another one has room, which has to hold at least ``size`` bytes.
 

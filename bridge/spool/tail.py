@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,10 @@ from bridge.spool.layout import (
 )
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 1.0
+"""Seconds for which the blocks of one reading are tried again before what cannot be read counts as damaged."""
+_REST = 0.05
 
 
 class Tail:
@@ -141,7 +146,21 @@ def read_tail(files: Files, directory: Path, segment: Segment, header: Header | 
 
 
 def tolerant(files: Files, fd: int) -> Read:
-    """Reads of a file in which unreadable blocks of 4096 bytes are zeros, which never look like a record."""
+    """Reads of a file in which unreadable blocks of 4096 bytes are zeros, which never look like a record.
+
+    What cannot be read is tried again for a moment, since an error may pass and what is taken for damage is lost.
+    """
+    patience = [PATIENCE]
+
+    def again(position: int, size: int) -> bytes:
+        while True:
+            try:
+                return files.pread(fd, size, position)
+            except OSError:
+                if patience[0] <= 0:
+                    return bytes(size)
+            patience[0] -= _REST
+            time.sleep(_REST)
 
     def read(position: int, size: int) -> bytes:
         try:
@@ -151,10 +170,7 @@ def tolerant(files: Files, fd: int) -> Read:
             at, end = position, position + size
             while at < end:
                 wanted = min(4096 - at % 4096, end - at)
-                try:
-                    part = files.pread(fd, wanted, at)
-                except OSError:
-                    part = bytes(wanted)
+                part = again(at, wanted)
                 parts.append(part)
                 at += wanted
                 if len(part) < wanted:

@@ -19,7 +19,8 @@ from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 
 SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=320 * 1024, max_record=64 * 1024, cursor_interval=0.02)
-CURSORS = ("cloud", "local")
+CURSORS = {"cloud": 0.0, "local": 0.4}
+"""Their names, and the share of the fresh records: one reads in order, one reads the fresh first."""
 
 
 def payload_of(number: int) -> bytes:
@@ -48,8 +49,8 @@ class History:
                 lane = spool.lane
                 assert isinstance(lane, Log)
                 # Known before the first record, so that nothing is deleted that one of them still wants.
-                for name in CURSORS:
-                    lane.cursor(name)
+                for name, share in CURSORS.items():
+                    lane.cursor(name, share)
                 for _ in range(self._rng.randint(8, 16)):
                     await self._step(lane)
                 lows = {name: lane.cursor(name).position().settled for name in CURSORS}

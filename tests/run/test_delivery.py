@@ -209,6 +209,14 @@ async def test_a_record_that_is_no_event_becomes_a_dead_letter_and_the_stream_go
     assert unpack_dead_letter(world.dead.payloads[0]).frame == b"\xc1 not an event"
 
 
+async def test_a_record_that_is_no_event_is_durable_as_a_dead_letter_before_it_is_settled() -> None:
+    world = World(ScriptedSink())
+    world.dead.gate.clear()
+    await world.lane.append([b"\xc1 not an event"])
+    await world.attempt_until(lambda: bool(world.dead.payloads))
+    assert world.cursor.settled == []
+
+
 async def test_a_peer_that_takes_connections_but_no_work_is_not_called_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

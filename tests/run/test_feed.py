@@ -1,31 +1,12 @@
 """What a sink is given of a lane: events for it, none too old, and what is no event as a dead letter."""
 
 import asyncio
-from dataclasses import dataclass
 
-from bridge.clock import Moment
 from bridge.event import Event
 from bridge.run.feed import Feed
 from bridge.spool.envelope import pack_event, unpack_dead_letter
+from tests.kit.hand_clock import HandClock
 from tests.kit.lanes import MemoryLane
-
-SECOND = 1_000_000_000
-
-
-@dataclass
-class HandClock:
-    """A clock that the test turns."""
-
-    wall: float = 1_700_000_000.0
-    boot: float = 1000.0
-    synchronised: bool = True
-    boot_id: bytes = b"bootboot"
-
-    def now(self) -> Moment:
-        return Moment(int(self.wall * SECOND), int(self.boot * SECOND), self.synchronised)
-
-    def monotonic(self) -> float:
-        return self.boot
 
 
 class World:

@@ -20,6 +20,7 @@ from bridge.spool.log import Log
 from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 from tests.kit.faulty_files import FaultyFiles
+from tests.kit.thorough import examples
 from tests.spool.places import PATH
 
 T = TypeVar("T")
@@ -239,7 +240,7 @@ class LiveFirstMachine(RuleBasedStateMachine):
 
 TestLiveFirst = LiveFirstMachine.TestCase
 TestLiveFirst.settings = settings(
-    max_examples=80,
+    max_examples=examples(25),
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],

@@ -5,37 +5,19 @@ import errno
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 
-from bridge.clock import Moment
 from bridge.errors import LaneFull
 from bridge.spool import committer
 from bridge.spool.settings import OnFull, SpoolSettings
 from bridge.spool.spool import Spool
 from tests.kit.faulty_files import FaultyFiles
+from tests.kit.hand_clock import HandClock
 from tests.spool.places import LANE, PATH, drain
 
 KIB = 1024
 RECORD = 30_000
-SECOND = 1_000_000_000
-
-
-@dataclass
-class HandClock:
-    """A clock that the test turns."""
-
-    wall: float = 1_700_000_000.0
-    boot: float = 1000.0
-    synchronised: bool = True
-    boot_id: bytes = b"bootboot"
-
-    def now(self) -> Moment:
-        return Moment(int(self.wall * SECOND), int(self.boot * SECOND), self.synchronised)
-
-    def monotonic(self) -> float:
-        return self.boot
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +153,20 @@ async def test_a_disk_that_cannot_be_written_refuses_what_is_new_where_that_is_t
         await until(lambda: spool.lane.full is None)
         assert await spool.lane.append([b"3:"]) == 1
         assert names(await drain(spool.lane.cursor("cloud"), 2)) == [0, 3]
+
+
+async def test_readings_are_refused_while_cursors_alone_wait_for_a_broken_disk(files: FaultyFiles) -> None:
+    async with spool_with(files, "reject-newest") as spool:
+        await spool.lane.append([b"0:"])
+        files.broken.update(dict.fromkeys(("pwrite", "fallocate", "create", "rename"), errno.EROFS))
+        marks = asyncio.create_task(spool.lane.append([], {"n": 1}))
+        await until(lambda: spool.lane.full is not None)
+        with pytest.raises(LaneFull):
+            await spool.lane.append([b"1:"])
+        files.broken.clear()
+        await asyncio.wait_for(marks, 10)
+        await until(lambda: spool.lane.full is None)
+        assert spool.lane.marks() == {"n": 1}
 
 
 async def test_space_that_a_sink_has_freed_in_memory_only_helps_a_full_disk(files: FaultyFiles) -> None:

@@ -16,14 +16,28 @@ from bridge.clock import SystemClock
 from bridge.errors import SpoolUnusable
 from bridge.spool import committer, shelf
 from bridge.spool.log import Log
-from bridge.spool.settings import SpoolSettings
+from bridge.spool.settings import OnFull, SpoolSettings
 from bridge.spool.spool import Spool
 from tests.kit.faulty_files import FaultyFiles
+from tests.kit.hand_clock import HandClock
+from tests.kit.slow_files import SlowFiles
+from tests.kit.thorough import examples
 
 T = TypeVar("T")
-SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=320 * 1024, max_record=64 * 1024, cursor_interval=0)
+MAX_AGE = 1000.0
+SETTINGS = SpoolSettings(
+    segment_bytes=64 * 1024,
+    max_bytes=320 * 1024,
+    max_record=64 * 1024,
+    cursor_interval=0,
+    max_age=MAX_AGE,
+    min_free_disk=256 * 1024,
+)
 PATH = Path("/var/spool")
-NAMES = ("cloud", "local")
+SHARES = {"cloud": 0.0, "local": 0.5}
+NAMES = tuple(SHARES)
+POLICIES: tuple[OnFull, ...] = ("drop-oldest", "reject-newest", "block")
+ROOMY, TIGHT = 1 << 40, 700 * 1024
 
 
 def impatient() -> Iterator[float]:
@@ -34,11 +48,16 @@ def impatient() -> Iterator[float]:
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer, "delays", impatient)
+    monkeypatch.setattr(committer, "POLL", 0.01)
+    monkeypatch.setattr(committer, "_REST", 0.001)
     monkeypatch.setattr(shelf, "delays", lambda *_: impatient())
 
 
 class SpoolMachine(RuleBasedStateMachine):
-    """Every append is numbered; its mark is the number of its last payload."""
+    """Every append is numbered; its mark is the number of its last payload.
+
+    ``truth`` is the time that passes for everybody; a synchronised wall clock shows it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,6 +76,12 @@ class SpoolMachine(RuleBasedStateMachine):
         self.taken: dict[str, int] = dict.fromkeys(NAMES, 0)
         self.durable_low: dict[str, int] = dict.fromkeys(NAMES, 0)
         self.waiting: list[tuple[asyncio.Task[int], list[bytes]]] = []
+        self.clock = HandClock()
+        self.truth = self.clock.wall
+        self.born: dict[bytes, float] = {}
+        self.on_full: OnFull = "drop-oldest"
+        self.purged = 0
+        self.expired = 0
         self.spool: Spool | None = None
         self.open()
 
@@ -76,13 +101,21 @@ class SpoolMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         async def enter() -> Spool:
-            return await Spool(PATH, SETTINGS, SystemClock(), self.files).__aenter__()
+            self.slow = SlowFiles(self.files)
+            settings = SETTINGS.model_copy(update={"on_full": self.on_full})
+            return await Spool(PATH, settings, self.clock, self.slow.port).__aenter__()
 
         self.spool = self.run(enter())
+        self.before: dict[str, tuple[int, set[int], int]] = {}
+        self.expired = 0
         for name in NAMES:
             self.read[name] = {}
-            low = self.log.cursor(name).position().settled
-            assert low >= self.durable_low[name], "a durable cursor went back"
+            position = self.log.cursor(name, SHARES[name]).position()
+            assert position.settled >= self.durable_low[name], "a durable cursor went back"
+            ledger = self.log._book.ledgers[name]
+            done = {offset for first, stop in ledger.ranges for offset in range(first, stop)}
+            self.before[name] = position.settled, done, position.skipped
+        assert self.log.range[0] >= self.purged, "what was purged came back"
         self.check_content()
 
     @property
@@ -123,12 +156,16 @@ class SpoolMachine(RuleBasedStateMachine):
                     payloads.append(b"%d:" % self.number + bytes(size))
                 mark = self.number
                 self.marks_of.update(dict.fromkeys(payloads, mark))
+                self.born.update(dict.fromkeys(payloads, self.truth))
                 task = asyncio.create_task(self.log.append(payloads, {"n": mark}))
                 self.waiting.append((task, payloads))
-            if not self.files.broken:
-                await asyncio.wait([task for task, _ in self.waiting])
-            else:
+            if self.files.broken:
                 await asyncio.sleep(0.005)
+                return
+            while not all(task.done() for task, _ in self.waiting):
+                await asyncio.wait([task for task, _ in self.waiting if not task.done()], timeout=0.02)
+                if self.on_full == "block" and self.log.full is not None:
+                    return
 
         self.run(start())
         self.collect()
@@ -150,16 +187,20 @@ class SpoolMachine(RuleBasedStateMachine):
                 assert payload in self.marks_of, "invented"
                 self.read[name][offset] = payload
             assert list(batch.offsets) == sorted(batch.offsets)
-            assert not self.read[name] or max(self.read[name]) == batch.offsets[-1], "out of order"
+            in_order = not self.read[name] or max(self.read[name]) == batch.offsets[-1]
+            assert in_order or SHARES[name], "out of order"
 
         self.run(read())
 
-    @rule(name=st.sampled_from(NAMES), data=st.data())
-    def settle(self, name: str, data: st.DataObject) -> None:
-        open_ = sorted(set(self.read[name]) - self.settled[name])
+    @rule(name=st.sampled_from(NAMES), seed=st.none() | st.integers(0, 2**32))
+    def settle(self, name: str, seed: int | None) -> None:
+        ledger = self.log._book.ledgers[name]
+        open_ = [offset for offset in sorted(self.read[name]) if not ledger.is_settled(offset)]
         if not open_:
             return
-        some = data.draw(st.one_of(st.just(open_), st.lists(st.sampled_from(open_), min_size=1, unique=True)))
+        # Nothing is drawn from what has been read, which depends on the speed of this machine.
+        rng = random.Random(seed)
+        some = open_ if seed is None else rng.sample(open_, rng.randint(1, len(open_)))
 
         async def settle() -> None:
             self.log.cursor(name).settle(some)
@@ -167,6 +208,66 @@ class SpoolMachine(RuleBasedStateMachine):
 
         self.run(settle())
         self.settled[name].update(some)
+
+    @rule(name=st.sampled_from(NAMES), first=st.floats(0, 1), part=st.floats(0, 0.5))
+    def discard(self, name: str, first: float, part: float) -> None:
+        if self.files.broken:
+            return
+        low, durable = self.log._book.ledgers[name].low, self.log._shelf.durable
+        start = low + int(first * (durable - low))
+        some = range(start, min(durable, start + 1 + int(part * (durable - low))))
+        self.run(self.log.discard(name, some))
+        self.settled[name].update(some)
+
+    @rule(part=st.floats(0, 1))
+    def purge(self, part: float) -> None:
+        if self.files.broken:
+            return
+        start, stop = self.log.range
+        upto = start + int(part * (stop - start))
+        self.run(self.log.purge(upto))
+        self.purged = max(self.purged, upto)
+        for name in NAMES:
+            self.durable_low[name] = max(self.durable_low[name], upto)
+
+    @rule(tight=st.booleans())
+    def others_need_the_disk(self, tight: bool) -> None:
+        self.files.size = TIGHT if tight else ROOMY
+
+    @rule(call=st.sampled_from(("pwrite", "fdatasync", "fsync", "rename", "unlink", "pread")), slow=st.booleans())
+    def slow_disk(self, call: str, slow: bool) -> None:
+        self.slow.delays = {call: 0.003} if slow else {}
+
+    @rule(seconds=st.sampled_from((1.0, 400.0, 2000.0)))
+    def time_passes(self, seconds: float) -> None:
+        self.truth += seconds
+        self.clock.boot += seconds
+        self.clock.wall += seconds
+
+    @rule(years=st.sampled_from((-30, -10, 10)))
+    def clock_jumps(self, years: int) -> None:
+        # Only a clock that nobody disciplines does.
+        self.clock.synchronised = False
+        self.clock.wall += years * 365 * 86400
+
+    @rule()
+    def clock_is_synchronised(self) -> None:
+        self.clock.wall, self.clock.synchronised = self.truth, True
+
+    @rule()
+    def look_for_what_is_old(self) -> None:
+        first = self.log.range[0]
+        lost = self.log.losses.get("max_age", 0)
+
+        async def look() -> None:
+            self.log._writer._expire_soon()
+            await asyncio.sleep(0.01)
+
+        self.run(look())
+        if self.log.losses.get("max_age", 0) == lost:
+            return
+        gone = [payload for offset, payload in self.acked.items() if first <= offset < self.log._shelf.first]
+        assert all(self.truth - self.born[payload] > MAX_AGE for payload in gone), "expired too early"
 
     @rule()
     def rest(self) -> None:
@@ -205,8 +306,14 @@ class SpoolMachine(RuleBasedStateMachine):
         self.files.broken.clear()
 
         async def all_done() -> None:
-            if self.waiting:
-                await asyncio.wait([task for task, _ in self.waiting])
+            while not all(task.done() for task, _ in self.waiting):
+                await asyncio.wait([task for task, _ in self.waiting], timeout=0.05)
+                if self.on_full == "block" and self.log.full is not None:
+                    # Only what the sinks confirm makes room.
+                    for name in NAMES:
+                        some = range(self.log._shelf.durable)
+                        await self.log.discard(name, some)
+                        self.settled[name].update(some)
 
         self.run(all_done())
         self.collect()
@@ -216,8 +323,9 @@ class SpoolMachine(RuleBasedStateMachine):
     def short_writes(self, short: bool) -> None:
         self.files.short_writes = short
 
-    @rule()
-    def restart(self) -> None:
+    @rule(on_full=st.sampled_from(POLICIES))
+    def restart(self, on_full: OnFull) -> None:
+        self.on_full = on_full
         clean = not self.files.broken and not any(any(codes) for codes in self.files.faults.values())
         self.close()
         if clean:
@@ -225,11 +333,13 @@ class SpoolMachine(RuleBasedStateMachine):
                 self.durable_low[name] = max(self.durable_low[name], self.lows[name])
         self.after()
 
-    @rule(seed=st.integers(0, 2**32), power=st.booleans())
-    def crash(self, seed: int, power: bool) -> None:
+    @rule(seed=st.integers(0, 2**32), power=st.booleans(), on_full=st.sampled_from(POLICIES))
+    def crash(self, seed: int, power: bool, on_full: OnFull) -> None:
+        self.on_full = on_full
         # The process stops at once: its files go dead first, so that its last words are not written.
         rng = random.Random(seed)
         dead, self.files = self.files, FaultyFiles()
+        self.files.size = dead.size
         with dead._guard:
             self.files._root = dead._root
             dead._root = type(dead._root)()
@@ -238,6 +348,7 @@ class SpoolMachine(RuleBasedStateMachine):
         self.close()
         if power:
             self.files.cut_power(rng)
+            self.clock.boot_id, self.clock.boot = rng.randbytes(8), 5.0
         self.after()
 
     # --- after the end of a process -------------------------------------------------------------------
@@ -277,9 +388,11 @@ class SpoolMachine(RuleBasedStateMachine):
             return list(await log.recent(10**9))
 
         payloads = self.run(settled_down())
+        # What a limit takes while we look is not missing.
         first = log._shelf.first
         wanted = [payload for offset, payload in sorted(self.acked.items()) if offset >= first]
-        assert [payload for payload in payloads if payload not in self.maybe] == wanted, "acknowledged and lost"
+        aside = self.maybe | {payload for offset, payload in self.acked.items() if offset < first}
+        assert [payload for payload in payloads if payload not in aside] == wanted, "acknowledged and lost"
         assert len(set(payloads)) == len(payloads), "stored twice"
         assert all(payload in self.marks_of for payload in payloads), "invented"
         numbers = [int(payload.split(b":")[0]) for payload in payloads]
@@ -300,6 +413,10 @@ class SpoolMachine(RuleBasedStateMachine):
         for name in NAMES:
             position = self.log.cursor(name).position()
             ledger = self.log._book.ledgers[name]
+            low, done, skipped = self.before[name]
+            passed = {o for first, stop in ((low, ledger.low), *ledger.ranges) for o in range(first, stop)}
+            taken = len(passed - done - self.settled[name])
+            assert position.skipped - skipped == taken, "lost without being counted"
             durable = self.log._shelf.durable
             assert position.waiting == durable - ledger.low - sum(b - a for a, b in ledger.ranges)
             for offset in self.read[name]:
@@ -309,7 +426,7 @@ class SpoolMachine(RuleBasedStateMachine):
 
 TestSpool = SpoolMachine.TestCase
 TestSpool.settings = settings(
-    max_examples=60,
+    max_examples=examples(60),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],

@@ -1,4 +1,6 @@
+import errno
 import random
+from pathlib import Path
 
 from bridge.spool.envelope import CursorState, State, pack_marks, pack_state, unpack_marks
 from bridge.spool.layout import (
@@ -16,7 +18,8 @@ from bridge.spool.layout import (
     parse_header,
     scan,
 )
-from bridge.spool.tail import Tail, merge_cursors, pieces
+from bridge.spool.tail import Tail, merge_cursors, pieces, tolerant
+from tests.kit.faulty_files import FaultyFiles
 
 SALT = 99
 SEGMENT = Segment(4, 100, SALT, 0)
@@ -111,3 +114,20 @@ def test_a_cursor_never_goes_back() -> None:
     known = {"a": CursorState(5, ())}
     merge_cursors(known, {"a": CursorState(3, ()), "b": CursorState(1, ())})
     assert known == {"a": CursorState(5, ()), "b": CursorState(1, ())}
+
+
+def test_an_error_that_passes_is_no_damage() -> None:
+    files = FaultyFiles()
+    content = bytes(range(256)) * 64
+    files.put(Path("/x"), content)
+    fd = files.open(Path("/x"), 0)
+    files.faults["pread"] = [errno.EIO, 0, errno.EIO, errno.EIO, 0]
+    assert tolerant(files, fd)(0, len(content)) == content
+
+
+def test_what_stays_unreadable_is_zeros_after_a_moment() -> None:
+    files = FaultyFiles()
+    files.put(Path("/x"), b"x" * 8192)
+    files.broken["pread"] = errno.EIO
+    fd = files.open(Path("/x"), 0)
+    assert tolerant(files, fd)(0, 8192) == bytes(8192)
