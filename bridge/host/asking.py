@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bridge.errors import BridgeError, CommandFailed, SpoolLocked, SpoolUnusable
-from bridge.host.control import NotRunning, not_running
+from bridge.host.control import MAX_LINE, NotRunning, not_running
 
 SILENCE = 60.0
 """Seconds without any sign of life after which a bridge is given up; it sends one every few seconds."""
@@ -60,8 +60,11 @@ class Asking:
         """
         assert self._streams is not None  # noqa: S101 - connect() comes first
         reader, writer = self._streams
-        request = {"verb": self._verb, "args": self._args}
-        sending = asyncio.create_task(self._send(writer, json.dumps(request).encode() + b"\n"))
+        request = json.dumps({"verb": self._verb, "args": self._args}).encode() + b"\n"
+        if len(request) > MAX_LINE:
+            writer.close()
+            raise CommandFailed("that is more than fits into one question: name fewer at once")
+        sending = asyncio.create_task(self._send(writer, request))
         complete = False
         try:
             async for line in _lines(self._path, reader):

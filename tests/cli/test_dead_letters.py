@@ -69,14 +69,14 @@ def test_text_is_readable_and_anything_else_cannot_reach_the_terminal(data: byte
 
 def test_letters_are_exported_to_a_file(letters: Path, tmp_path: Path, capsys: Captured) -> None:
     assert dead(letters, "export", "1", "-o", str(tmp_path / "out")) == 0
-    assert capsys.readouterr().err == "1 dead letters exported\n"
+    assert capsys.readouterr().err == "1 dead letter exported\n"
     assert json.loads((tmp_path / "out").read_bytes())["offset"] == 1
 
 
 def test_a_retry_says_which_stay_and_why(letters: Path, capsys: Captured) -> None:
     assert dead(letters, "retry", "--all") == 1
     shown = capsys.readouterr()
-    assert shown.out == "0 dead letters are in the queue again, 2 stay\n"
+    assert shown.out == "0 dead letters back in the queue, 2 stay\n"
     assert "dead letter 0 stays: not JSON: " in shown.err
     assert dead(letters, "retry", "0", "9", "--json") == 1
     answer = json.loads(capsys.readouterr().out)
@@ -93,6 +93,6 @@ def test_a_drop_asks_first(letters: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert dead(letters, "drop", "--all") == 1
     assert "Drop 2 dead letters for good? [y/N]" in capsys.readouterr().err
     assert dead(letters, "drop", "0", "--yes") == 0
-    assert capsys.readouterr().out == "1 dead letters dropped\n"
+    assert capsys.readouterr().out == "1 dead letter dropped\n"
     assert dead(letters, "drop", "--yes") == 1
     assert "say which" in capsys.readouterr().err

@@ -173,3 +173,9 @@ async def test_nobody_to_ask_is_no_error_of_its_own(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "d.sock"))
     assert not await Asking(tmp_path / "d.sock", "count", {}).connect()
+
+
+async def test_a_question_that_is_too_long_is_refused_in_words(tmp_path: Path) -> None:
+    async with Streams().serve(tmp_path / "c.sock"):
+        with pytest.raises(CommandFailed, match="name fewer"):
+            await asked(tmp_path / "c.sock", "count", offsets=[*range(20_000)])

@@ -135,7 +135,7 @@ async def test_a_refused_event_that_is_retried_arrives_at_its_sink_only(
 
                 cloud.judge = lambda _: TAKEN
                 retried = await edge(daemon.config, "dead-letters", "retry", "--sink", "cloud")
-                assert (retried.code, retried.out) == (0, b"1 dead letters are in the queue again\n")
+                assert (retried.code, retried.out) == (0, b"1 dead letter back in the queue\n")
                 assert (await edge(daemon.config, "dead-letters", "list")).out == b""
                 again = await edge(daemon.config, "dead-letters", "retry", "0")
                 assert again.code == 1
@@ -162,7 +162,7 @@ async def test_dropped_letters_are_gone(tmp_path: Path, device: PtyDevice, *, ru
             assert "2 of 3 dead letters" in listed.err
             assert (await edge(daemon.config, "dead-letters", "drop", "1")).code == 1
             done = await edge(daemon.config, "dead-letters", "drop", "1", "--yes")
-            assert done.out == b"1 dead letters dropped\n"
+            assert done.out == b"1 dead letter dropped\n"
             stays = await edge(daemon.config, "dead-letters", "retry", "--all")
             assert stays.code == 1
             assert stays.err.count("stays: not JSON") == 2

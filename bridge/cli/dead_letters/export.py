@@ -6,6 +6,7 @@ from typing import Any
 
 from bridge.cli.output import output
 from bridge.cli.reach import ask
+from bridge.cli.sizes import counted
 
 
 def command(args: argparse.Namespace) -> int:
@@ -17,5 +18,5 @@ def command(args: argparse.Namespace) -> int:
             stream.write(raw + b"\n")
 
         answer: dict[str, Any] = ask(args.config, "dead-letters export", wanted, show)
-    print(f"{answer['exported']:,} dead letters exported", file=sys.stderr)
+    print(f"{counted(answer['exported'], 'dead letter')} exported", file=sys.stderr)
     return 0

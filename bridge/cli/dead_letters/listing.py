@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from bridge.cli.reach import ask
-from bridge.cli.sizes import size
+from bridge.cli.sizes import counted, safe, size
 
 
 def command(args: argparse.Namespace) -> int:
@@ -16,12 +16,12 @@ def command(args: argparse.Namespace) -> int:
         if args.json:
             sys.stdout.buffer.write(raw + b"\n")
         else:
-            print(line(json.loads(raw)))
+            print(safe(line(json.loads(raw))))
 
     wanted = {"source": args.source, "sink": args.sink, "count": args.count}
     answer: dict[str, Any] = ask(args.config, "dead-letters list", wanted, show)
     if not args.json:
-        print(f"{answer['shown']:,} of {answer['open']:,} dead letters", file=sys.stderr)
+        print(f"{answer['shown']:,} of {counted(answer['open'], 'dead letter')}", file=sys.stderr)
     return 0
 
 

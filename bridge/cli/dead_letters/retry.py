@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.cli.dead_letters.show import told_missing
 from bridge.cli.reach import ask
+from bridge.cli.sizes import counted, safe
 from bridge.errors import CommandFailed
 
 
@@ -21,7 +22,7 @@ def command(args: argparse.Namespace) -> int:
         if args.json:
             staying.append({"offset": outcome["offset"], "reason": outcome["stays"]})
         else:
-            print(f"dead letter {outcome['offset']:,} stays: {outcome['stays']}", file=sys.stderr)
+            print(safe(f"dead letter {outcome['offset']} stays: {outcome['stays']}"), file=sys.stderr)
 
     wanted = {"offsets": args.offsets, "source": args.source, "sink": args.sink, "all": args.all}
     answer: dict[str, Any] = ask(args.config, "dead-letters retry", wanted, show)
@@ -29,5 +30,5 @@ def command(args: argparse.Namespace) -> int:
         print(json.dumps({**answer, "stay": staying}, indent=2))
     else:
         stay = f", {answer['stay']:,} stay" if answer["stay"] else ""
-        print(f"{answer['retried']:,} dead letters are in the queue again{stay}")
+        print(f"{counted(answer['retried'], 'dead letter')} back in the queue{stay}")
     return told_missing(answer) or (CommandFailed.exit_code if answer["stay"] else 0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bridge.cli.reach import ask
+from bridge.cli.sizes import safe
 from bridge.commands.lines import member, value
 from bridge.errors import CommandFailed
 
@@ -26,7 +27,7 @@ def command(args: argparse.Namespace) -> int:
             print()
         first = False
         for line in lines(raw):
-            print(line)
+            print(safe(line))
 
     answer: dict[str, Any] = ask(args.config, "dead-letters show", {"offsets": args.offsets}, show)
     return told_missing(answer)
@@ -34,7 +35,7 @@ def command(args: argparse.Namespace) -> int:
 
 def told_missing(answer: dict[str, Any]) -> int:
     """Says which numbers there is no letter of; the exit code."""
-    missing = ", ".join(f"{offset:,}" for offset in answer["missing"])
+    missing = ", ".join(map(str, answer["missing"]))
     if missing:
         print(f"there is no open dead letter {missing}; see: edge-bridge dead-letters list", file=sys.stderr)
     return CommandFailed.exit_code if missing else 0
@@ -43,12 +44,12 @@ def told_missing(answer: dict[str, Any]) -> int:
 def lines(raw: bytes) -> Iterator[str]:
     """One letter for people: the original readable where it is text, else in hexadecimal."""
     letter: dict[str, Any] = value(raw)
-    yield f"dead letter {letter['offset']:,}"
+    yield f"dead letter {letter['offset']}"
     if "error" in letter:
         yield f"  cannot be read: {letter['error']}"
         return
     yield f"  reason:    {letter['reason']}"
-    yield f"  given up:  by {letter['component']} after {letter['tries']:,} {_tries(letter['tries'])}"
+    yield f"  given up:  by {letter['component']} after {_tries(letter['tries'])}"
     yield f"  first:     {letter['first']}"
     yield f"  last:      {letter['last']}"
     yield f"  origin:    {letter['origin']}"
@@ -71,7 +72,7 @@ def readable(data: bytes) -> Iterator[str]:
     except UnicodeDecodeError:
         text = "\0"
     if all(character.isprintable() or character in "\t\r\n" for character in text):
-        yield from text.splitlines()
+        yield from text.replace("\t", "    ").splitlines()
         return
     for at in range(0, len(data), _WIDTH):
         row = data[at : at + _WIDTH]
@@ -80,4 +81,4 @@ def readable(data: bytes) -> Iterator[str]:
 
 
 def _tries(count: int) -> str:
-    return "try" if count == 1 else "tries"
+    return "1 try" if count == 1 else f"{count:,} tries"

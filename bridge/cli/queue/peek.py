@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bridge.cli.reach import ask
+from bridge.cli.sizes import safe
 from bridge.commands.lines import member, value
 from bridge.run.health import spell
 
@@ -20,7 +21,7 @@ def command(args: argparse.Namespace) -> int:
         if args.json:
             sys.stdout.buffer.write(raw + b"\n")
         else:
-            print("\n".join(lines(raw)))
+            print("\n".join(map(safe, lines(raw))))
 
     wanted = {"lane": args.lane, "sink": args.sink, "from": args.first, "count": args.count}
     ask(args.config, "queue peek", wanted, show)
