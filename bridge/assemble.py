@@ -1,15 +1,19 @@
 """The composition root: the only module that knows both the configuration and the parts it describes."""
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 
 from bridge.clock import Clock, SystemClock
 from bridge.codec.minting import Minter, new_instance
 from bridge.codec.routing import Route
+from bridge.commands.desk import Desk, LanePlan
 from bridge.config.model import Config
 from bridge.event import Event
 from bridge.ports import Site
-from bridge.run.bridge import Bridge, SinkPart, SourcePart
+from bridge.run.bridge import Bridge
+from bridge.run.parts import SinkPart, SourcePart
 from bridge.sources.settings import SourceSettings
+from bridge.spool.limits import dead_letter_limits, lane_limits
 from bridge.spool.spool import Spool
 
 
@@ -60,6 +64,24 @@ def open_spool(config: Config, clock: Clock) -> Spool:
         lanes=config.lanes,
         dead_letters=config.dead_letters,
         owners=config.takers,
+    )
+
+
+def desk(config: Config, bridge: Bridge | None, threads: Executor, *, paced: bool) -> Desk:
+    """What the commands on the queue work on: an open ``bridge``, or without one the files as they lie there."""
+    return Desk(
+        path=config.spool_dir,
+        clock=SystemClock(),
+        plans={
+            name: LanePlan(lane.priority, lane_limits(config.spool, lane), config.takers(name))
+            for name, lane in config.lanes.items()
+        },
+        letter_limits=dead_letter_limits(config.spool, config.dead_letters),
+        max_record=config.spool.max_record,
+        threads=threads,
+        spool=None if bridge is None else bridge.spool,
+        intakes={} if bridge is None else bridge.intakes,
+        paced=paced,
     )
 
 

@@ -45,6 +45,12 @@ class ConfigError(BridgeError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class CommandFailed(BridgeError):
+    """What somebody asked for on the command line cannot be done; the message says why and what to do."""
+
+    exit_code = 1
+
+
 class DecodeError(BridgeError):
     """A frame says nothing we can use: it becomes a dead letter with this reason, and the stream goes on."""
 

@@ -11,18 +11,22 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from bridge import __version__
+from bridge.cli.dead_letters import DEAD_LETTERS
+from bridge.cli.queue import QUEUE
+from bridge.cli.table import Verb
 from bridge.errors import EXIT_BUG, BridgeError, ConfigError
 
 Command = Callable[[argparse.Namespace], int]
+Parser = argparse.ArgumentParser
 
 EXIT_CODES = {
     0: "all is well",
+    1: "queue verify found damage, or not all that was asked for could be done; the output says what",
     2: "the command line is wrong",
     69: "no bridge is running (status)",
     70: "a bug: please report it, with the lines above",
@@ -36,23 +40,6 @@ UNREAD = 141
 """As a shell has it for a program that SIGPIPE ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One command.
-
-    Attributes:
-        summary: one line for ``--help``.
-        module: where its function ``command`` is.
-        options: which of the shared options it takes.
-        verdict: whether its exit code says what it found; cut short, it has not found anything.
-    """
-
-    summary: str
-    module: str
-    options: frozenset[str] = frozenset()
-    verdict: bool = False
-
-
 COMMANDS = {
     "run": Verb("carry readings until told to stop", "bridge.cli.run", frozenset({"config", "log-level"})),
     "check": Verb(
@@ -62,6 +49,8 @@ COMMANDS = {
         verdict=True,
     ),
     "status": Verb("show what the running bridge does", "bridge.cli.status", frozenset({"config", "json"})),
+    "queue": QUEUE,
+    "dead-letters": DEAD_LETTERS,
     "demo": Verb(
         "play an outage and a kill -9 on this machine, without any configuration", "bridge.cli.demo", verdict=True
     ),
@@ -83,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "config" in args and args.config is None:
             args.config = _default_config()
         verb = COMMANDS[args.command]
+        if verb.verbs:
+            verb = verb.verbs[args.verb]
         end.unread = UNREAD if verb.verdict else 0
         carry_out: Command = importlib.import_module(verb.module).command
         end.code = carry_out(args)
@@ -107,24 +98,39 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"edge-bridge {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, verb in COMMANDS.items():
-        one = commands.add_parser(name, help=verb.summary, description=verb.summary[0].upper() + verb.summary[1:])
-        if "config" in verb.options:
-            one.add_argument(
-                "-c",
-                "--config",
-                type=Path,
-                metavar="FILE",
-                help="the configuration (default: /etc/edge-bridge/config.toml, or that of an ordinary user)",
-            )
-        if "json" in verb.options:
-            one.add_argument("--json", action="store_true", help="print JSON for programs")
-        if "log-level" in verb.options:
-            one.add_argument(
-                "--log-level",
-                choices=("debug", "info", "warning", "error"),
-                help="the least severe lines to log (default: as configured)",
-            )
+        one = _add(commands, name, verb)
+        if verb.verbs:
+            inner = one.add_subparsers(dest="verb", metavar="VERB", required=True)
+            for inner_name, inner_verb in verb.verbs.items():
+                _add(inner, inner_name, inner_verb)
     return top
+
+
+def _add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, verb: Verb) -> Parser:
+    one = commands.add_parser(
+        name,
+        help=verb.summary,
+        description=f"{verb.summary[0].upper()}{verb.summary[1:]}. {verb.details}".strip(),
+    )
+    if "config" in verb.options:
+        one.add_argument(
+            "-c",
+            "--config",
+            type=Path,
+            metavar="FILE",
+            help="the configuration (default: /etc/edge-bridge/config.toml, or that of an ordinary user)",
+        )
+    if "json" in verb.options:
+        one.add_argument("--json", action="store_true", help="print JSON for programs")
+    if "log-level" in verb.options:
+        one.add_argument(
+            "--log-level",
+            choices=("debug", "info", "warning", "error"),
+            help="the least severe lines to log (default: as configured)",
+        )
+    for argument in verb.arguments:
+        one.add_argument(*argument.names, **argument.settings)
+    return one
 
 
 def _default_config() -> Path:

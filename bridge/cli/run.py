@@ -5,16 +5,21 @@ import asyncio
 import contextlib
 import logging
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
-from bridge.assemble import assemble
+from bridge.assemble import assemble, desk
 from bridge.cli.check import examine
+from bridge.commands.table import UPLOADING, streams_of
 from bridge.config.model import Config
 from bridge.errors import ConfigError
 from bridge.host import control, journal, systemd
 from bridge.run.bridge import Bridge
 
 log = logging.getLogger(__name__)
+
+COMMAND_THREADS = 2
+"""Commands that read the disk at the same time."""
 
 STATUS_EVERY = 10.0
 """Seconds between two updates of systemd's status line."""
@@ -45,23 +50,28 @@ async def _serve(config: Config) -> None:
     notifier = systemd.Notifier()
     bridge = assemble(config)
 
-    async def status() -> object:
-        return asdict(await bridge.report())
-
     async with contextlib.AsyncExitStack() as late:
 
         def ready() -> None:
             notifier.ready(bridge.summary())
             speaking = _speak(bridge, notifier, stop, config.spool.stall_timeout)
             late.push_async_callback(_cancel, asyncio.create_task(speaking))
-            late.push_async_callback(_cancel, asyncio.create_task(_answer(config, status)))
+            late.push_async_callback(_cancel, asyncio.create_task(_answer(config, bridge)))
 
         await bridge.run(stop, ready)
 
 
-async def _answer(config: Config, status: control.Verb) -> None:
-    async with control.ControlSocket(config.control_socket, {"status": status}):
-        await asyncio.Event().wait()
+async def _answer(config: Config, bridge: Bridge) -> None:
+    async def status() -> object:
+        return asdict(await bridge.report())
+
+    threads = ThreadPoolExecutor(COMMAND_THREADS, "command")
+    try:
+        streams = streams_of(desk(config, bridge, threads, paced=True))
+        async with control.ControlSocket(config.control_socket, {"status": status}, streams, UPLOADING):
+            await asyncio.Event().wait()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 async def _speak(bridge: Bridge, notifier: systemd.Notifier, stop: asyncio.Event, patience: float) -> None:

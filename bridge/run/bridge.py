@@ -19,63 +19,28 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 from bridge import __version__
 from bridge.clock import Clock, trusted_age
-from bridge.codec.minting import Minter
-from bridge.codec.routing import Route
-from bridge.ports import Decoder, Sink, Source
 from bridge.report import BridgeReport, SinkReport, SourceReport
 from bridge.run.delivery import Courier
 from bridge.run.feed import Feed
 from bridge.run.greeting import durability, leftovers
 from bridge.run.health import Health, events
 from bridge.run.intake import Sequences, SourceIntake
+from bridge.run.parts import SinkPart, SourcePart
 from bridge.run.supervise import keep
 from bridge.spool.envelope import unpack_event
-from bridge.spool.settings import DEFAULT_LANE
 from bridge.spool.spool import STALL, Spool
 
 log = logging.getLogger(__name__)
 
 STOPS = "stops"
 """The spool's mark that counts orderly stops; written last, it is durable only after everything before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourcePart:
-    """A source and what makes events of its frames."""
-
-    name: str
-    kind: str
-    peer: str
-    source: Source
-    decoder: Decoder
-    minter: Minter
-    route: Route = field(default_factory=lambda: Route(DEFAULT_LANE))
-
-
-@dataclass(frozen=True, slots=True)
-class SinkPart:
-    """A sink and its name, which is the identity of what it has confirmed.
-
-    Attributes:
-        lanes: the lanes whose events it gets; None for all.
-        live_share: the share of fresh events while a backlog drains; 0 delivers in order.
-    """
-
-    name: str
-    kind: str
-    sink: Sink
-    lanes: Collection[str] | None = None
-    live_share: float = 0.0
-
-    def takes(self, lane: str) -> bool:
-        """Whether it gets the events of a lane."""
-        return self.lanes is None or lane in self.lanes
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +123,23 @@ class Bridge:
                     await part.courier.close()
                     part.health.stopped()
         log.info("stopped; %s", self._farewell())
+
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncIterator[None]:
+        """Opens the spool without anything that runs, for whoever has something to do to it."""
+        async with self._spool as spool:
+            self._assemble(spool)
+            yield
+
+    @property
+    def spool(self) -> Spool:
+        """The spool."""
+        return self._spool
+
+    @property
+    def intakes(self) -> Mapping[str, SourceIntake]:
+        """The intake of each source, once the spool is open."""
+        return {part.part.name: part.intake for part in self._sources}
 
     async def report(self) -> BridgeReport:
         """The bridge at this instant."""

@@ -12,14 +12,16 @@ from bridge.ports import Offset
 from bridge.spool.book import Book, runs
 from bridge.spool.committer import Committer
 from bridge.spool.cursor import LogCursor
-from bridge.spool.envelope import pack_marks
+from bridge.spool.envelope import CursorState, pack_marks
 from bridge.spool.files import Files
-from bridge.spool.limits import MISSING, PURGED, Limits
-from bridge.spool.opening import find, new_writer
+from bridge.spool.layout import Segment
+from bridge.spool.limits import PURGED, Limits
+from bridge.spool.opening import find, new_writer, remove_log
 from bridge.spool.parts import InThread, Parts
 from bridge.spool.recovery import Recovered
 from bridge.spool.retention import Retention
 from bridge.spool.shelf import Shelf
+from bridge.spool.survey import Survey
 from bridge.spool.trouble import Fullness, Trouble
 
 log = logging.getLogger(__name__)
@@ -207,6 +209,16 @@ class Log:
         await self._writer.write_down(anew=True)
         return sum(counts)
 
+    async def pass_over(self, cursor: str, stop: Offset | None = None) -> int:
+        """As :meth:`purge`, for one cursor only."""
+        ledger = self._book.ledger(cursor)
+        count = ledger.settle(0, min(self._shelf.durable, stop if stop is not None else self._shelf.durable))
+        ledger.skipped += count
+        self._retention.lose((count, 0), PURGED)
+        self._writer.settled(count)
+        await self._writer.write_down()
+        return count
+
     async def forget(self, cursor: str) -> bool:
         """Removes a cursor, and with it what it alone had kept; durable on return. False: there is none.
 
@@ -221,7 +233,28 @@ class Log:
         await self._writer.write_down(anew=True)
         return True
 
+    async def destroy(self) -> None:
+        """Closes it and deletes all of it; raises ``OSError`` when not all of it could be deleted."""
+        await self.__aexit__(None, None, None)
+        await self._in_thread(remove_log, self._files, self._directory)
+
     # --- what it says about itself --------------------------------------------------------------------
+
+    def survey(self) -> Survey:
+        """What is durable of it at this instant, for whoever looks into its files."""
+        first, stop = self.range
+        cursors = {name: CursorState(ledger.low, ledger.ranges) for name, ledger in self._book.ledgers.items()}
+        segments, end = tuple(self._shelf.segments), self._shelf.tail_position
+        return Survey(self.name, self._directory, segments, first, stop, stop, end, cursors)
+
+    def holds(self, segment: Segment) -> bool:
+        """Whether a segment is still part of it."""
+        return segment in self._shelf.segments
+
+    @property
+    def open_cursors(self) -> tuple[str, ...]:
+        """The names of the cursors that somebody has taken since it was opened."""
+        return tuple(self._cursors)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -305,7 +338,7 @@ class Log:
             for ledger in self._book.ledgers.values():
                 ledger.durable_low = ledger.low
         self._retention = self._new_retention()
-        self._count_missing(found.start)
+        self._retention.count_missing(found.start)
         parts = Parts(
             name=self.name,
             directory=self._directory,
@@ -320,21 +353,3 @@ class Log:
             fullness=self._fullness,
         )
         self._committer = new_writer(parts, found)
-
-    def _count_missing(self, start: Offset) -> None:
-        """What a cursor had not settled and is no longer there, with no word of it in the log.
-
-        On a full disk nothing could be written before the oldest segment was deleted; or it was a person.
-        """
-        missing = 0
-        for ledger in self._book.ledgers.values():
-            lost = ledger.settle(0, start)
-            ledger.skipped += lost
-            missing = max(missing, lost)
-        if missing:
-            self._retention.losses[MISSING] += missing
-            log.error(
-                "%s: %d of the oldest records are gone unsent: deleted to free a full disk, or by hand",
-                self._directory,
-                missing,
-            )

@@ -8,7 +8,8 @@ from pathlib import Path
 from bridge.errors import SpoolUnusable
 from bridge.spool.committer import Committer
 from bridge.spool.files import Files, sync_directory
-from bridge.spool.journal import Journal
+from bridge.spool.journal import NEXT, Journal
+from bridge.spool.layout import parse_name
 from bridge.spool.parts import Parts
 from bridge.spool.pending import Queue
 from bridge.spool.recovery import Recovered, recover
@@ -74,3 +75,24 @@ def new_writer(parts: Parts, found: Recovered) -> Committer:
     )
     queue = Queue(str(parts.directory), found.next)
     return Committer(parts, room=Room(parts, journal), journal=journal, queue=queue)
+
+
+def remove_log(files: Files, directory: Path) -> None:
+    """Deletes what a log keeps in its directory, the oldest first, and the directory if nothing else is in it.
+
+    Cut short, it leaves a log whose newest part is whole: its cursors stand there. Blocking.
+
+    Raises:
+        OSError: as the system says.
+    """
+    quarantine = directory / "quarantine"
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for entry in files.listdir(quarantine):
+            files.unlink(quarantine / entry.name)
+        files.rmdir(quarantine)
+    for name in sorted(entry.name for entry in files.listdir(directory)):
+        if name == NEXT or parse_name(name, 0) is not None:
+            files.unlink(directory / name)
+    with suppress(OSError):
+        files.rmdir(directory)
+    sync_directory(files, directory.parent)

@@ -4,10 +4,11 @@ import logging
 from itertools import pairwise
 
 from bridge.hush import Hush
+from bridge.ports import Offset
 from bridge.spool.book import Book
 from bridge.spool.files import Space
 from bridge.spool.layout import Segment
-from bridge.spool.limits import MAX_BYTES, MIN_FREE_DISK, RECENT_BYTES, REMOVED_SINK, TOLD, Limits, Losses
+from bridge.spool.limits import MAX_BYTES, MIN_FREE_DISK, MISSING, RECENT_BYTES, REMOVED_SINK, TOLD, Limits, Losses
 from bridge.spool.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,24 @@ class Retention:
                 log.warning("%s: %d of the oldest records were dropped: %s", self._name, told, why)
             elif told:
                 log.error("%s: %d of the oldest records were dropped: %s", self._name, told, TOLD.get(why, why))
+
+    def count_missing(self, start: Offset) -> None:
+        """At a start: what a cursor had not settled and is no longer there, with no word of it in the log.
+
+        On a full disk nothing could be written before the oldest segment was deleted; or it was a person.
+        """
+        missing = 0
+        for ledger in self._book.ledgers.values():
+            lost = ledger.settle(0, start)
+            ledger.skipped += lost
+            missing = max(missing, lost)
+        if missing:
+            self.losses[MISSING] += missing
+            log.error(
+                "%s: %d of the oldest records are gone unsent: deleted to free a full disk, or by hand",
+                self._name,
+                missing,
+            )
 
     def advance_start(self) -> None:
         """Moves the start of the log to the oldest segment that is still needed; before a state record."""

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from bridge.clock import Clock
+from bridge.errors import SpoolUnusable
 from bridge.report import LaneReport, SpoolReport, WearReport
 from bridge.spool.files import Files, OsFiles
 from bridge.spool.layout import parse_name
@@ -149,14 +150,41 @@ class Spool:
         Raises:
             RuntimeError: one of them has ended without being asked, with the bug that did it.
         """
-        logs = [asyncio.ensure_future(part.ended()) for part in (*self.lanes.values(), self.dead_letters)]
+        watched = {asyncio.ensure_future(part.ended()): part for part in self._parts()}
         try:
-            done, _ = await asyncio.wait(logs, return_when=asyncio.FIRST_COMPLETED)
+            while True:
+                done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+                for one in done:
+                    # The writer of a lane that was forgotten has ended as it was asked to.
+                    if watched.pop(one) in self._parts():
+                        raise RuntimeError("a writer of the spool has ended") from one.exception()
         finally:
-            for one in logs:
+            for one in watched:
                 one.cancel()
-        for one in done:
-            raise RuntimeError("a writer of the spool has ended") from one.exception()
+
+    def _parts(self) -> "tuple[Log, ...]":
+        return (*self.lanes.values(), self.dead_letters)
+
+    async def forget_lane(self, name: str) -> None:
+        """Removes a lane that is not configured any more, with all that is in it, when no sink wants it.
+
+        Raises:
+            ValueError: it is configured, or a sink still has to get something from it.
+            SpoolUnusable: it could not be deleted.
+        """
+        part = self.lanes[name]
+        if name in self._configured:
+            raise ValueError(f"the lane {name} is configured")
+        for cursor in part.open_cursors:
+            waiting = part.cursor(cursor).position().waiting
+            if waiting:
+                raise ValueError(f"the sink {cursor} still has to get {waiting:,} events from the lane {name}")
+        self._lanes = {other: log for other, log in self._lanes.items() if other != name}
+        try:
+            await part.destroy()
+        except OSError as error:
+            raise SpoolUnusable(f"the lane {name} could not be deleted: {error.strerror}") from error
+        log.warning("the lane %s was forgotten, with all that was in it", name)
 
     def stalled(self) -> float:
         """For how many seconds the disk has not answered; 0 when it is asked nothing."""
@@ -164,7 +192,7 @@ class Spool:
 
     def report(self) -> SpoolReport:
         """What the spool says about itself; asks the disk nothing."""
-        parts = (*self.lanes.values(), self.dead_letters)
+        parts = self._parts()
         lanes = tuple(self._lane_report(name, part) for name, part in self.lanes.items())
         letters = self._lane_report(DEAD_LETTERS, self.dead_letters)
         return SpoolReport(

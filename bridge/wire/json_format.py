@@ -33,7 +33,33 @@ def encode(event: Event) -> bytes:
 
     Attributes that are not set are left out, never ``null``. Any legal event can be encoded.
     """
-    head, shape = _constant_part(event.source, event.type, event.subject, event.datacontenttype, event.dataschema)
+    text, kind = _attributes(event)
+    data = event.data
+    if data is None:
+        return (text + "}").encode()
+    if kind == "json":
+        return b'%b,"data":%b}' % (text.encode(), data)
+    if kind == "text":
+        try:
+            return f'{text},"data":{encode_basestring(data.decode())}}}'.encode()
+        except UnicodeDecodeError:
+            pass  # not the text that its media type promises: only Base64 keeps the bytes
+    return b'%b,"data_base64":"%b"}' % (text.encode(), b64encode(data))
+
+
+def encode_base64(event: Event) -> bytes:
+    """As :func:`encode`, the data in Base64 whatever its media type; the event must have data."""
+    return b'%b,"data_base64":"%b"}' % (_attributes(event)[0].encode(), b64encode(event.data or b""))
+
+
+def encode_batch(events: Sequence[Event]) -> bytes:
+    """The events as one JSON array in UTF-8, in order; ``[]`` for none."""
+    return b"[%b]" % b",".join([encode(event) for event in events])
+
+
+def _attributes(event: Event) -> tuple[str, Shape]:
+    """The object up to its data, still open, and how the data is written."""
+    head, kind = _constant_part(event.source, event.type, event.subject, event.datacontenttype, event.dataschema)
     text = f'{{"specversion":"1.0","id":{encode_basestring(event.id)}{head}'
     if event.time is not None:
         text += f',"time":{encode_basestring(event.time)}'
@@ -44,22 +70,7 @@ def encode(event: Event) -> bytes:
             text += f',"{name}":{"true" if value else "false"}'
         else:
             text += f',"{name}":{value}'
-    data = event.data
-    if data is None:
-        return (text + "}").encode()
-    if shape == "json":
-        return b'%b,"data":%b}' % (text.encode(), data)
-    if shape == "text":
-        try:
-            return f'{text},"data":{encode_basestring(data.decode())}}}'.encode()
-        except UnicodeDecodeError:
-            pass  # not the text that its media type promises: only Base64 keeps the bytes
-    return b'%b,"data_base64":"%b"}' % (text.encode(), b64encode(data))
-
-
-def encode_batch(events: Sequence[Event]) -> bytes:
-    """The events as one JSON array in UTF-8, in order; ``[]`` for none."""
-    return b"[%b]" % b",".join([encode(event) for event in events])
+    return text, kind
 
 
 @lru_cache(maxsize=1024)
@@ -75,10 +86,11 @@ def _constant_part(
         ("dataschema", dataschema),
     )
     text = "".join(f',"{name}":{encode_basestring(value)}' for name, value in named if value is not None)
-    return text, _shape(datacontenttype)
+    return text, shape(datacontenttype)
 
 
-def _shape(datacontenttype: str | None) -> Shape:
+def shape(datacontenttype: str | None) -> Shape:
+    """How data of a media type is written."""
     if datacontenttype is None:
         return "base64"
     charset = _CHARSET.search(datacontenttype)

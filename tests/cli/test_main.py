@@ -13,6 +13,7 @@ import pytest
 
 from bridge import __version__
 from bridge.cli import main as cli
+from bridge.cli.table import Verb
 from bridge.errors import BridgeError, ConfigError, Problem, SpoolLocked, Unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +28,7 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Ending:
         module = types.ModuleType("toy_command")
         module.command = command  # type: ignore[attr-defined]
         monkeypatch.setitem(sys.modules, "toy_command", module)
-        monkeypatch.setitem(cli.COMMANDS, "toy", cli.Verb("a toy", "toy_command", frozenset({"config", "json"})))
+        monkeypatch.setitem(cli.COMMANDS, "toy", Verb("a toy", "toy_command", frozenset({"config", "json"})))
         return cli.main(["toy", "--config", "x.toml"])
 
     return of

@@ -96,6 +96,11 @@ class Daemon:
         return self._process is not None and self._process.returncode is None
 
     @property
+    def control_socket(self) -> Path:
+        """Where it answers commands."""
+        return self._runtime / NAME
+
+    @property
     def pid(self) -> int:
         """Process id of the latest start."""
         assert self._process is not None
@@ -135,7 +140,7 @@ class Daemon:
         Raises:
             NotRunning: it does not answer.
         """
-        return _REPORT.validate_python(await asyncio.to_thread(ask, self._runtime / NAME, "status"))
+        return _REPORT.validate_python(await asyncio.to_thread(ask, self.control_socket, "status"))
 
     async def source(self, name: str) -> SourceReport:
         """Its report on one source."""

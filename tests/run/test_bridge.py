@@ -15,7 +15,8 @@ from bridge.codec.settings import EventSettings
 from bridge.errors import SpoolLocked, Unavailable
 from bridge.event import Event
 from bridge.ports import Frame, Intake
-from bridge.run.bridge import Bridge, SinkPart, SourcePart
+from bridge.run.bridge import Bridge
+from bridge.run.parts import SinkPart, SourcePart
 from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 
