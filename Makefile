@@ -35,8 +35,8 @@ unit: .venv/tests.stamp  ## the tests that need no broker
 live: programs .venv/tests.stamp  ## the tests with real brokers
 	$(BIN)/pytest -m "live and not slow"
 
-test-crash: programs .venv/tests.stamp  ## minutes: many thousand crash states of the spool
-	$(BIN)/python -m tests.crash --states 20000
+test-crash: programs .venv/tests.stamp  ## many minutes: 100,000 crash states of the running bridge and its spool
+	$(BIN)/python -m tests.crash --states 100000
 
 bench: programs .venv/tests.stamp  ## events per second and CPU per event, beside a naive loop
 	$(BIN)/python -m tests.bench
