@@ -65,8 +65,8 @@ def record(command: Sequence[str], top: Path, scratch: Path, inject: Sequence[st
     """
     recorder = Recorder(top)
     log = scratch / "strace.log"
-    with (scratch / "output").open("wb") as stream:
-        traced = strace.command(log, strace.FILE_CALLS, command, inject)
-        subprocess.run(traced, stdout=stream, check=True, timeout=120)
+    traced = strace.command(log, strace.FILE_CALLS, command, inject)
+    with (scratch / "output").open("wb") as output, (scratch / "journal").open("wb") as journal:
+        subprocess.run(traced, stdout=output, stderr=journal, check=True, timeout=120)
     recorder.take(log)
     return recorder.finish()

@@ -33,7 +33,8 @@ REAL_EVERY = 50
 MOMENTS = 80
 """At how many moments it is looked how far a cursor is for certain."""
 
-MOST_CAUSES = 20
+MOST_CAUSES = 8
+"""How many failing states are reduced."""
 
 
 @dataclass
@@ -53,12 +54,20 @@ class Cause:
     @property
     def key(self) -> tuple[str, ...]:
         """Equal for equal causes."""
-        last = self.why.strip().splitlines()[-1]
-        return tuple(re.sub(r"\d+", "#", line)[:80] for line in (*self.lost, last))
+        return (*sorted(pattern(self.lost)), *pattern(self.why.strip().splitlines()[-1:]))
+
+    def explains(self, lost: Sequence[str]) -> bool:
+        """Whether a state that has lost so much has lost this as well."""
+        return bool(self.lost) and pattern(self.lost) <= pattern(lost)
 
     def __str__(self) -> str:
         lines = [f"in {self.count} states, such as {self.recipe}", *self.lost, *self.why.strip().splitlines()[-5:]]
         return "\n    ".join(lines)
+
+
+def pattern(lines: Sequence[str]) -> frozenset[str]:
+    """Lines without their numbers."""
+    return frozenset(re.sub(r"[0-9a-f]*\d[0-9a-f]*", "#", line)[:80] for line in lines)
 
 
 @dataclass
@@ -149,8 +158,7 @@ def try_states(model: CrashStates, court: Court, count: int, seed: int, *, neste
         why = court.why(state, real=number % REAL_EVERY == 0)
         if why is not None:
             outcome.broken += 1
-            if len(outcome.causes) < MOST_CAUSES:
-                outcome.note(_cause(model, court, state, why))
+            outcome.note(_cause(model, court, state, why, outcome))
         elif every and number % every == 0:
             _try_recovery(model, court, state, outcome, [20, 5])
     return outcome
@@ -173,8 +181,17 @@ def _try_recovery(model: CrashStates, court: Court, state: State, outcome: Outco
             _try_recovery(again, court, told, outcome, counts[1:])
 
 
-def _cause(model: CrashStates, court: Court, state: State, why: str) -> Cause:
-    """The state with as little lost as still breaks the promise: first whole calls are given back, then blocks."""
+def _cause(model: CrashStates, court: Court, state: State, why: str, known: Outcome) -> Cause:
+    """The state with as little lost as still breaks the promise: first whole calls are given back, then blocks.
+
+    A state that is explained by what is known already is not reduced, nor is one of very many.
+    """
+    lost = tuple(model.lost(state))
+    for cause in known.causes.values():
+        if state.rot is None and cause.explains(lost):
+            return replace(cause, count=1)
+    if len(known.causes) >= MOST_CAUSES:
+        return Cause(state.recipe, ("many other things",), why.strip().splitlines()[-1][:40])
     optional = [] if state.rot is not None else model.optional(state.recipe.instant)
     pieces: dict[tuple[bool, int], set[int]] = defaultdict(set)
     for unit in optional:
