@@ -102,7 +102,7 @@ def _judge_all(seed: int, workers: int, ruin: int) -> Iterator[tuple[Task, Outco
         for rules, damage in MODELS:
             if damage == "rot" and recorded.name in HISTORIES:
                 continue
-            count = PER_MODEL // 6 if recorded.name in LARGE else PER_MODEL
+            count = PER_MODEL // 3 if recorded.name in LARGE else PER_MODEL
             tasks.append(Task(number, rules, damage, count, seed, ruin))
     # Those that take longest first.
     tasks.sort(key=lambda task: _records[task.record].name not in LARGE)

@@ -151,7 +151,7 @@ class BridgeJudge:
         must = said.acked | said.sent
         lost = must - safe
         if self._max_bytes is not None:
-            lost -= self._dropped(lost - self._garbage, stored, said, self._max_bytes)
+            lost -= self._dropped(lost - self._garbage, waiting, said, self._max_bytes)
         unexplained = lost if rot is None else {number for number in lost if not rot.explains(number)}
         assert not unexplained, f"acknowledged or sent, and lost: {sorted(unexplained)[:20]} of {len(must)}"
         if rot is not None:
@@ -182,10 +182,10 @@ class BridgeJudge:
             dead.add(number)
         return dead
 
-    def _dropped(self, lost: Collection[int], stored: Sequence[int], said: Said, max_bytes: int) -> set[int]:
+    def _dropped(self, lost: Collection[int], waiting: Sequence[int], said: Said, max_bytes: int) -> set[int]:
         """Those that ``max_bytes`` may have taken: the oldest, when so many bytes came after them."""
         size, dropped = 0, set()
-        oldest_kept = min(stored, default=0)
+        oldest_kept = min(waiting, default=max(said.got, default=0) + 1)
         for number in sorted(said.got - self._garbage, reverse=True):
             # The segment to be published, the one that is prepared, and one that is dropped as a whole.
             if size >= max_bytes - 4 * SEGMENT and number in lost and number < oldest_kept:

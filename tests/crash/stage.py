@@ -75,6 +75,7 @@ class Stage:
 
     Attributes:
         readings: how many were made.
+        cursor_interval: the key of that name.
         spool: further keys of the table ``[spool]``.
         sink: further keys of the sink's table.
         lines: the journals of the runs that have ended.
@@ -94,6 +95,7 @@ class Stage:
         self.recorder = Recorder(self._top, self.wire.take)
         self._runs = 0
         self._process: asyncio.subprocess.Process | None = None
+        self.cursor_interval = 0.05
         self.spool = ""
         self.sink = 'mode = "structured"'
 
@@ -200,7 +202,7 @@ class Stage:
         return (
             f'[gateway]\nid = "gw1"\n\n[bridge]\nstate_dir = "{self._top}"\nruntime_dir = "{self._runtime}"\n'
             f"drain_timeout = 20\n\n[spool]\nsegment_bytes = 65536\nmax_record = {MAX_RECORD}\n"
-            f"cursor_interval = 0.05\n{self.spool}\n\n"
+            f"cursor_interval = {self.cursor_interval}\n{self.spool}\n\n"
             f'[sources.boiler]\nkind = "mqtt"\nprotocol = "3.1.1"\nhost = "127.0.0.1"\nport = {self.broker.port}\n'
             'topics = ["plant/boiler"]\nevent = { type = "com.example.boiler.reading.measured" }\n\n'
             f'[sinks.{SINK}]\nkind = "http"\nurl = "http://127.0.0.1:{self.receiver.port}/events"\n{self.sink}\n'

@@ -76,11 +76,17 @@ def calls_of(log: Path, base: int, not_understood: list[str]) -> Iterator[Call]:
                 name, text, begun = unfinished.pop(resumed[1] or "")
                 text += resumed[3]
             elif match and line.endswith("<unfinished ...>\n"):
-                unfinished[match[1] or ""] = (match[2], match[3].removesuffix("<unfinished ...>\n"), 2 * number)
+                text = match[3].removesuffix("<unfinished ...>\n")
+                unfinished[match[1] or ""] = (match[2], text, 2 * number)
+                if match[2] == "close":
+                    # Its number may be given again before it returns.
+                    yield Call("close", text.rstrip(), 0, 2 * number, 2 * number + 1)
                 continue
             elif match:
                 name, text, begun = match[2], match[3], 2 * number
             else:
+                continue
+            if resumed and name == "close":
                 continue
             ending = _RESULT.search(text.rstrip("\n"))
             if ending is None:
@@ -89,6 +95,8 @@ def calls_of(log: Path, base: int, not_understood: list[str]) -> Iterator[Call]:
             result = None if ending[1] == "?" else int(ending[1])
             yield Call(name, text[: ending.start()], result, begun, 2 * number + 1)
     for name, text, begun in unfinished.values():
+        if name == "close":
+            continue
         yield Call(name, text.rstrip(), None, begun, 2 * number + 3)
 
 

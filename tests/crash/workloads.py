@@ -63,6 +63,17 @@ async def dead_letters_in_batches(on: Stage) -> None:
     await dead_letters(on)
 
 
+async def slow_dead_letters(on: Stage) -> None:
+    """The same on a disk that is slow now and then, so that either log may be ahead of the other."""
+    refuse_some(on)
+    on.cursor_interval = 0.01
+    await on.start(["fdatasync:delay_exit=100000:when=2+2"])
+    for _ in range(6):
+        await on.broker.deliver(on.frames(25, garbage=0.3))
+    await asyncio.sleep(0.3)
+    await on.stop()
+
+
 async def drop_oldest(on: Stage) -> None:
     """The receiver is away for so long that the oldest readings have to go, and then comes back."""
     on.spool = f"max_bytes = {MAX_BYTES}"
@@ -82,6 +93,7 @@ async def drop_oldest(on: Stage) -> None:
 async def worn_out(on: Stage) -> None:
     """So many readings that what the receiver has had is deleted, segment by segment."""
     on.sink = 'mode = "batch"\nbatch_events = 400'
+    on.cursor_interval = 5.0
     await on.start()
     await on.broker.deliver(on.frames(5000, small=True), window=400)
     await on.until_taken(5000)
@@ -158,6 +170,7 @@ WORKLOADS: dict[str, Callable[[Stage], Awaitable[None]]] = {
     "outage": outage,
     "dead letters": dead_letters,
     "dead letters in batches": dead_letters_in_batches,
+    "dead letters, slow disk": slow_dead_letters,
     "drop oldest": drop_oldest,
     "worn out": worn_out,
     "restarts": restarts,
