@@ -1,7 +1,7 @@
 """Which of the optional units a power cut leaves: systematic choices, and random ones without an end."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,37 +34,54 @@ Choice = tuple[set[int], set[int]]
 """Numbers of the units that are there, and of those that left garbage."""
 
 
-def recipes(
-    damage: Damage, instants: Sequence[int], undecided: dict[int, list[int]], rng: random.Random
-) -> Iterator[Recipe]:
-    """Systematic ones of every depth by turns, each in random order, between random ones.
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """The operations that have optional units at one instant.
 
-    Args:
-        undecided: for each instant the operations that have optional units.
+    Attributes:
+        fresh: those that were begun a moment ago.
+        stale: those that nobody has made sure of for long, and maybe never will.
     """
+
+    fresh: Sequence[int]
+    stale: Sequence[int]
+
+
+def recipes(
+    damage: Damage, instants: Sequence[int], undecided: Mapping[int, Undecided], rng: random.Random
+) -> Iterator[Recipe]:
+    """Systematic ones of every depth by turns, each in random order, between random ones."""
     if damage == "rot":
         while True:
             yield Recipe(rng.choice(instants), "rot", seed=rng.getrandbits(48))
-    ranks: list[list[Recipe]] = [[], [], []]
-    for instant in instants:
-        if damage == "killed":
-            ranks[0].append(Recipe(instant, "done"))
-            continue
-        ranks[0] += [Recipe(instant, "none"), Recipe(instant, "all")]
-        for operation in undecided[instant]:
-            ranks[1] += [Recipe(instant, kind, operation) for kind in ("upto", "without", "zeros")]
-            ranks[2].append(Recipe(instant, "only", operation))
-            if damage == "torn":
-                more = ("head", "hole", "garbage")
-                ranks[2] += [Recipe(instant, kind, operation, rng.getrandbits(32)) for kind in more]
-    for rank in ranks:
-        rng.shuffle(rank)
+    ranks = _ranks(damage, instants, undecided, rng)
+    busy = [instant for instant in instants if damage != "killed" and undecided[instant].fresh] or instants
     while damage != "killed" or any(ranks):
         for rank in ranks:
             if rank:
                 yield rank.pop()
         if damage != "killed":
-            yield Recipe(rng.choice(instants), "random", seed=rng.getrandbits(48))
+            yield Recipe(rng.choice(busy), "random", seed=rng.getrandbits(48))
+
+
+def _ranks(
+    damage: Damage, instants: Sequence[int], undecided: Mapping[int, Undecided], rng: random.Random
+) -> list[list[Recipe]]:
+    ranks: list[list[Recipe]] = [[], [], [], []]
+    for instant in instants:
+        if damage == "killed":
+            ranks[0].append(Recipe(instant, "done"))
+            continue
+        ranks[0] += [Recipe(instant, "none"), Recipe(instant, "all")]
+        for operation in undecided[instant].fresh:
+            ranks[1] += [Recipe(instant, kind, operation) for kind in ("upto", "without", "zeros")]
+            more = ("only", "head", "hole", "hole", "garbage") if damage == "torn" else ("only", "head", "hole")
+            ranks[2] += [Recipe(instant, kind, operation, rng.getrandbits(32)) for kind in more]
+        for operation in undecided[instant].stale:
+            ranks[3] += [Recipe(instant, kind, operation) for kind in ("upto", "without", "only")]
+    for rank in ranks:
+        rng.shuffle(rank)
+    return ranks
 
 
 def choose(recipe: Recipe, optional: Sequence[Unit], *, torn: bool) -> Choice:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from tests.crash.recipes import Choice, Damage, Recipe, choose, recipes
+from tests.crash.recipes import Choice, Damage, Recipe, Undecided, choose, recipes
 from tests.crash.rot import Rot, draw_rot
-from tests.crash.trace import ROOT, Trace
+from tests.crash.trace import ROOT, Promise, Trace
 from tests.crash.units import Breaker, Rules, Unit
 
 BLOCK: dict[Damage, int] = {"killed": 4096, "dropped": 4096, "torn": 512, "rot": 4096}
 _BATCH = 2048
+_FRESH = 6
+"""How many calls are the latest."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,23 @@ class CrashStates:
         """The moments at which the cut may come: at each sync and promise, or at every call."""
         every = self.damage == "killed"
         moments = {o.done for o in self.trace.operations if every or o.kind == "sync"}
-        moments |= {promise.at + 1 for promise in self.trace.promises}
+        moments |= {promise.at + 1 for promise in self._telling()}
         return [*sorted(moments), max((o.done for o in self.trace.operations), default=0) + 1]
+
+    def _telling(self) -> Iterator[Promise]:
+        """Of the promises between two changes of the disk the first, which allows least, and the last."""
+        changes = sorted({position for o in self.trace.operations for position in (o.begun, o.done)})
+        places = [bisect_left(changes, promise.at) for promise in self.trace.promises]
+        for number, promise in enumerate(self.trace.promises):
+            around = places[max(number - 1, 0) : number + 2]
+            if number in {0, len(places) - 1} or len(set(around)) > 1:
+                yield promise
 
     def states(self, count: int, seed: int) -> Iterator[State]:
         """At most ``count`` states, each different from the others."""
         rng = random.Random(seed)
         instants = self.instants()
-        undecided = self._undecided(instants) if self.damage in {"dropped", "torn"} else {}
+        undecided = self.undecided(instants) if self.damage in {"dropped", "torn"} else {}
         plan = recipes(self.damage, instants, undecided, rng)
         seen: set[int] = set()
         repeated = 0
@@ -248,10 +259,14 @@ class CrashStates:
                 contents[node] = content.seen()
         return contents
 
-    def _undecided(self, instants: Sequence[int]) -> dict[int, list[int]]:
-        found: dict[int, list[int]] = {}
+    def undecided(self, instants: Sequence[int]) -> dict[int, Undecided]:
+        """What a cut at each instant may take or leave."""
+        begun = sorted((operation.begun, index) for index, operation in enumerate(self.trace.operations))
+        found = {}
         for instant in instants:
-            found[instant] = sorted({u.operation for u in self.units if u.begun < instant <= u.forced})
+            latest = {index for _, index in begun[: bisect_left(begun, (instant, 0))][-_FRESH:]}
+            undecided = {u.operation for u in self.units if u.begun < instant <= u.forced}
+            found[instant] = Undecided(sorted(undecided & latest), sorted(undecided - latest))
         return found
 
     def _close(self, kept: set[int], optional: Sequence[Unit]) -> None:

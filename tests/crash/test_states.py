@@ -48,9 +48,8 @@ def trees(script: Script, damage: Damage = "dropped", rules: Rules = "posix") ->
     """Every tree that is found when the power goes after everything was done."""
     model = CrashStates(script.trace, damage, rules)
     end = model.instants()[-1]
-    undecided = {end: sorted({unit.operation for unit in model.optional(end)})}
     found: list[Tree] = []
-    for recipe in islice(recipes(damage, [end], undecided, random.Random(1)), 500):
+    for recipe in islice(recipes(damage, [end], model.undecided([end]), random.Random(1)), 500):
         tree = model.build(recipe).tree()
         if tree not in found:
             found.append(tree)

@@ -115,6 +115,7 @@ async def restarts(on: Stage) -> None:
             await on.stop()
     await on.start()
     await on.broker.deliver(on.frames(5))
+    await on.until_taken(on.readings)
     await on.stop()
 
 
