@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,9 +18,8 @@ from tests.crash import inside
 from tests.crash.damage import Ledger
 from tests.crash.stage import MAX_RECORD, SINK
 from tests.crash.states import State
-from tests.crash.trace import Promise
 from tests.crash.verdict import AFTER, rises
-from tests.crash.wire import Wire, number_of
+from tests.crash.wire import Said, Wire, number_of
 
 SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_record=MAX_RECORD)
 """Roomy: what is looked at must not be dropped for being looked at."""
@@ -28,36 +27,6 @@ SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_record=MAX_RECORD)
 SEGMENT = 64 * 1024
 OVERHEAD = 1024
 """More bytes than an event takes on the disk besides its data."""
-
-
-@dataclass
-class Said:
-    """What the peers of a bridge knew."""
-
-    got: set[int] = field(default_factory=set)
-    acked: set[int] = field(default_factory=set)
-    sent: set[int] = field(default_factory=set)
-    taken: set[int] = field(default_factory=set)
-    refused: set[int] = field(default_factory=set)
-    written_down: set[int] = field(default_factory=set)
-
-    @classmethod
-    def parse(cls, lines: Iterable[Promise]) -> "Said":
-        said = cls()
-        sets = {
-            "GOT": said.got,
-            "ACK": said.acked,
-            "SENT": said.sent,
-            "TAKEN": said.taken,
-            "REFUSED": said.refused,
-        }
-        for line in lines:
-            word, number = line.text.split()
-            if word == "STOPPED":
-                said.written_down = said.taken | said.refused
-            else:
-                sets[word].add(int(number))
-        return said
 
 
 @dataclass

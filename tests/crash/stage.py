@@ -18,7 +18,7 @@ from bridge.report import BridgeReport
 from tests.crash import strace
 from tests.crash.recording import Recorder
 from tests.crash.trace import Promise, Trace
-from tests.crash.wire import Wire
+from tests.crash.wire import Said, Wire
 from tests.kit.fake_mqtt import CONNACK, CONNECT, PUBACK, FakeBroker, packet, publish
 from tests.kit.receiver import Receiver
 
@@ -157,11 +157,14 @@ class Stage:
         """The record of all runs.
 
         Raises:
-            AssertionError: it is not faithful.
+            AssertionError: it is not faithful, or what was heard is not what the peers have seen.
         """
         trace = self.recorder.finish()
         self.wire.promises.sort(key=lambda promise: promise.at)
         trace.promises = self.wire.promises
+        heard = Said.parse(trace.promises)
+        assert heard.got == heard.acked == set(self.wire.frames)
+        assert len(heard.taken) == len(self.receiver.accepted) > 0
         return trace
 
     async def ended(self) -> None:

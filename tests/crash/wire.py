@@ -5,6 +5,7 @@
 ``SENT <n>``     its event is handed to the socket of the sink: nothing leaves that a power cut could take back
 ``TAKEN <n>``    the sink's 2xx has reached the bridge: from here on the queue need not have it
 ``REFUSED <n>``  the sink's refusal has: from here on it may be a dead letter
+``STOPPED 0``    the bridge has ended in order: what the sink has had is written down
 
 A reading that can never be decoded has ``GARBAGE`` and its number instead of a JSON object.
 """
@@ -12,6 +13,7 @@ A reading that can never be decoded has ``GARBAGE`` and its number instead of a 
 import json
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tests.crash.strace import Call
@@ -29,6 +31,36 @@ def number_of(frame: bytes) -> int:
     match = _NUMBER.match(frame)
     assert match, frame[:60]
     return int(match[1])
+
+
+@dataclass
+class Said:
+    """What the peers of a bridge knew."""
+
+    got: set[int] = field(default_factory=set)
+    acked: set[int] = field(default_factory=set)
+    sent: set[int] = field(default_factory=set)
+    taken: set[int] = field(default_factory=set)
+    refused: set[int] = field(default_factory=set)
+    written_down: set[int] = field(default_factory=set)
+
+    @classmethod
+    def parse(cls, lines: Iterable[Promise]) -> "Said":
+        said = cls()
+        sets = {
+            "GOT": said.got,
+            "ACK": said.acked,
+            "SENT": said.sent,
+            "TAKEN": said.taken,
+            "REFUSED": said.refused,
+        }
+        for line in lines:
+            word, number = line.text.split()
+            if word == "STOPPED":
+                said.written_down = said.taken | said.refused
+            else:
+                sets[word].add(int(number))
+        return said
 
 
 @dataclass
