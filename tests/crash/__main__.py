@@ -67,7 +67,10 @@ def main() -> int:
             judged += outcome.judged
             broken += outcome.broken
             row = total.setdefault(_records[task.record].name, {})
-            row.setdefault(f"{task.rules} {task.damage}", Outcome()).add(outcome)
+            model = f"{task.rules} {task.damage}"
+            row.setdefault(model, Outcome()).add(outcome)
+            for cause in outcome.causes.values():
+                print(f"{_records[task.record].name}, {model}, seed {seed}: {cause}", flush=True)
         took = time.monotonic() - begun
         print(f"seed {seed}: {judged} states judged in {took:.0f} s, {broken} broken promises", flush=True)
         seed += 1
@@ -132,10 +135,6 @@ def _print(total: dict[str, dict[str, Outcome]]) -> None:
         for outcome in row.values():
             everything.add(outcome)
     print(f"{everything.judged} in all, {everything.nested} of them in recoveries, {everything.broken} broken")
-    for name, row in total.items():
-        for column, outcome in row.items():
-            for cause in outcome.causes.values():
-                print(f"\n{name}, {column}: {cause}")
 
 
 if __name__ == "__main__":

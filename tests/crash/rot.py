@@ -1,12 +1,16 @@
 """One place of one file damaged, long after it was written."""
 
 import random
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+from bridge.spool.layout import RECORD_SIZE
 from tests.crash.trace import ROOT
 
 SECTOR, PAGE = 512, 4096
+_HEAD = re.compile(rb"(?s)....(?=\xeb\xb5)(?=.{%d})" % (RECORD_SIZE - 4))
+"""The beginning of a record, before the magic number in it."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,17 @@ def draw_rot(
     content = contents[node]
     size = len(content)
     kind: Literal["sector", "zeros", "page", "bit", "cut", "gone"]
-    kind = rng.choice(("sector", "sector", "zeros", "bit", "page", "cut", "gone"))
+    kind = rng.choice(("sector", "sector", "zeros", "bit", "bit", "bit", "page", "cut", "gone"))
     at = rng.randrange(size)
     if kind == "gone":
         return Rot(kind, folder, name, node, content, 0, size, b"")
     if kind == "cut":
         return Rot(kind, folder, name, node, content, at, size, b"")
     if kind == "bit":
+        heads = [match.start() for match in _HEAD.finditer(content)]
+        if heads and rng.random() < 0.5:
+            # Most bytes are payload; those that say where it ends are worth as much.
+            at = rng.choice(heads) + rng.randrange(RECORD_SIZE)
         junk = bytes([content[at] ^ 1 << rng.randrange(8)])
         return Rot(kind, folder, name, node, content, at, at + 1, junk)
     width = PAGE if kind == "page" or (kind == "zeros" and rng.random() < 0.5) else SECTOR
