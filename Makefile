@@ -36,7 +36,7 @@ live: programs .venv/tests.stamp  ## the tests with real brokers
 	$(BIN)/pytest -m "live and not slow"
 
 test-crash: programs .venv/tests.stamp  ## many minutes, as root: crash states, kill -9 loops, full and broken disks
-	$(BIN)/python -m tests.crash --states 20000
+	$(BIN)/python -m tests.crash --states 100000
 	$(BIN)/python -m tests.crash.kills --rounds 1000
 	$(BIN)/pytest -m slow tests/disk
 

@@ -39,6 +39,7 @@ class Log:
         readers: an executor for reading.
 
     Attributes:
+        limits: what it may take.
         trouble: why its directory could not be made sure of, if that is so.
         appended_bytes: bytes of the payloads that were acknowledged since it was opened.
     """
@@ -59,7 +60,7 @@ class Log:
         self._directory = directory
         self._files = files
         self._clock = clock
-        self._limits = limits
+        self.limits = limits
         self._max_record = max_record
         self._in_thread = InThread(writers)
         self._shelf = Shelf(files, directory, readers)
@@ -267,11 +268,6 @@ class Log:
         return {name: self._book.ledgers[name].waiting(self._shelf.durable) for name in self._book.orphans}
 
     @property
-    def limits(self) -> Limits:
-        """What it may take."""
-        return self._limits
-
-    @property
     def range(self) -> tuple[Offset, Offset]:
         """The offset of the oldest record, and the one behind the newest durable record."""
         return max(self._shelf.first, self._book.start), self._shelf.durable
@@ -285,11 +281,6 @@ class Log:
     def commits(self) -> int:
         """How often something was made durable since the process started."""
         return 0 if self._committer is None else self._committer.commits
-
-    @property
-    def records(self) -> int:
-        """Records between the oldest and the newest."""
-        return self._shelf.durable - max(self._shelf.first, self._book.start)
 
     @property
     def bytes_used(self) -> int:
@@ -325,7 +316,7 @@ class Log:
         return self._committer
 
     def _new_retention(self) -> Retention:
-        return Retention(str(self._directory), shelf=self._shelf, book=self._book, limits=self._limits)
+        return Retention(str(self._directory), shelf=self._shelf, book=self._book, limits=self.limits)
 
     def _take_over(self, found: Recovered) -> None:
         """Sets up everything that lives as long as the log is open."""
@@ -344,7 +335,7 @@ class Log:
             directory=self._directory,
             files=self._files,
             clock=self._clock,
-            limits=self._limits,
+            limits=self.limits,
             in_thread=self._in_thread,
             shelf=self._shelf,
             book=self._book,

@@ -110,6 +110,10 @@ class Retention:
     def retire(self) -> None:
         """Dooms what is durably needed no more; after a state record."""
         segments, count = self._shelf.segments, self._needless(durably=True)
+        # More may be needless by now than the state record says. What comes back with a power cut must lie
+        # below its start, or it would look like a log with a hole.
+        while count and segments[count].first > self._book.start_written:
+            count -= 1
         self.doomed += segments[:count]
         del segments[:count]
 

@@ -10,19 +10,19 @@ import asyncio
 import os
 import random
 import sys
+from functools import lru_cache
 from pathlib import Path
 
-from bridge.clock import SystemClock
-from bridge.spool.log import Log
-from bridge.spool.retention import Retention
+from bridge.ports import Lane
 from bridge.spool.settings import SpoolSettings
-from bridge.spool.spool import Spool
+from tests.crash import inside
 
 SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=320 * 1024, max_record=64 * 1024, cursor_interval=0.02)
 CURSORS = {"cloud": 0.0, "local": 0.4}
 """Their names, and the share of the fresh records: one reads in order, one reads the fresh first."""
 
 
+@lru_cache(maxsize=4096)
 def payload_of(number: int) -> bytes:
     """The one payload with that number; some are tiny, some span many blocks."""
     rng = random.Random(number)
@@ -45,9 +45,8 @@ class History:
 
     async def run(self) -> None:
         for _ in range(self._restarts):
-            async with Spool(self._path, SETTINGS, SystemClock()) as spool:
-                lane = spool.lane
-                assert isinstance(lane, Log)
+            async with inside.new_spool(self._path, SETTINGS) as spool:
+                lane = inside.lane_of(spool)
                 # Known before the first record, so that nothing is deleted that one of them still wants.
                 for name, share in CURSORS.items():
                     lane.cursor(name, share)
@@ -57,19 +56,19 @@ class History:
             for name, low in lows.items():
                 promise(f"LOW {name} {low}")
 
-    async def _step(self, lane: Log) -> None:
+    async def _step(self, lane: Lane) -> None:
         await asyncio.gather(*[self._append(lane) for _ in range(self._rng.choice((1, 1, 3, 8)))])
         for name in CURSORS:
             if self._rng.random() < (0.6 if name == "cloud" else 0.15):
                 await self._deliver(lane, name)
 
-    async def _append(self, lane: Log) -> None:
+    async def _append(self, lane: Lane) -> None:
         numbers = range(self._number + 1, self._number + 1 + self._rng.choice((1, 1, 2, 5)))
         self._number = numbers[-1]
         first = await lane.append([payload_of(number) for number in numbers], {"n": self._number})
         promise("\n".join(f"ACK {first + index} {number}" for index, number in enumerate(numbers)))
 
-    async def _deliver(self, lane: Log, name: str) -> None:
+    async def _deliver(self, lane: Lane, name: str) -> None:
         cursor = lane.cursor(name)
         if not cursor.position().waiting:
             return
@@ -85,19 +84,11 @@ class History:
         cursor.settle(done)
         if self._rng.random() < 0.5:
             await asyncio.sleep(0.04)
-            ledger = lane._book.ledgers[name]
-            promise(f"LOW {name} {ledger.durable_low}")
+            promise(f"LOW {name} {inside.durable_low_of(lane, name)}")
 
 
 def main() -> None:
-    drop_oldest = Retention.drop_oldest
-
-    def announced(self: Retention, reason: str, *, force: bool = True) -> bool:
-        if len(self._shelf.segments) > 1:
-            promise(f"DROP {self._shelf.segments[1].first}")
-        return drop_oldest(self, reason, force=force)
-
-    Retention.drop_oldest = announced  # type: ignore[method-assign]
+    inside.announce_drops(lambda offset: promise(f"DROP {offset}"))
     path, seed, restarts = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     asyncio.run(History(path, seed, restarts=restarts).run())
 

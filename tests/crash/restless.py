@@ -18,8 +18,8 @@ from pathlib import Path
 
 from bridge.clock import SystemClock
 from bridge.spool.log import Log
-from bridge.spool.retention import Retention
 from bridge.spool.spool import Spool
+from tests.crash import inside
 from tests.crash.history import CURSORS, SETTINGS, payload_of
 
 _STEPS = 400
@@ -124,12 +124,5 @@ async def _run(path: Path, seed: int) -> None:
 
 def live(path: Path, seed: int) -> None:
     """Lives over the spool in ``path`` until it is killed or has had enough."""
-    drop_oldest = Retention.drop_oldest
-
-    def announced(self: Retention, reason: str, *, force: bool = True) -> bool:
-        if len(self._shelf.segments) > 1:
-            promise(f"DROP {self._shelf.segments[1].first}")
-        return drop_oldest(self, reason, force=force)
-
-    Retention.drop_oldest = announced  # type: ignore[method-assign]
+    inside.announce_drops(lambda offset: promise(f"DROP {offset}"))
     asyncio.run(_run(path, seed))

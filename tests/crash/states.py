@@ -1,76 +1,43 @@
-"""From a trace to the trees that a power cut may leave behind.
+"""From a trace to the trees that a power cut may leave behind; ``units`` says which ones are legal."""
 
-Every operation is broken into units, the smallest things that reach the medium by themselves: the bytes of
-one block of one file, the length of a file after a write or a resize, one change of one directory entry.
-At the instant of the cut a unit is *forced* when a sync that began after the unit was done has itself
-returned without error; any other unit that has begun is *optional*. A legal state is all forced units with
-any subset of the optional ones: POSIX promises no order. A sync that failed forces nothing, and what it
-covered can never be forced by a later one, because the kernel marks the pages clean.
-"""
-
-import hashlib
 import random
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Literal
 
-from tests.crash.trace import ROOT, Operation, Trace
+from tests.crash.recipes import Choice, Damage, Recipe, Undecided, choose, recipes
+from tests.crash.rot import Rot, draw_rot
+from tests.crash.trace import ROOT, Promise, Trace
+from tests.crash.units import Breaker, Rules, Unit
 
-Damage = Literal["killed", "dropped", "torn"]
-"""``killed``: the process ends between two calls. ``dropped``: whole calls and blocks of 4096 bytes are lost.
-``torn``: sectors of 512 bytes are lost, are zero, or hold garbage."""
-
-NEVER = float("inf")
-BLOCK: dict[Damage, int] = {"killed": 4096, "dropped": 4096, "torn": 512}
-
-
-@dataclass
-class Unit:
-    """One thing that reaches the medium by itself."""
-
-    number: int
-    operation: int
-    kind: Literal["data", "grow", "resize", "entry"]
-    node: int
-    begun: int
-    done: int
-    position: int = 0
-    data: bytes = b""
-    size: int = 0
-    forced: float = NEVER
-    poisoned: bool = False
-    partner: int = -1
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to choose among the optional units.
-
-    Attributes:
-        kind: ``none``, ``all``, ``done``, ``upto``, ``without``, ``only``, ``zeros``, ``head``, ``hole``,
-            ``garbage`` or ``random``.
-        operation: the operation that the kind is about.
-        seed: of whatever is random.
-    """
-
-    instant: int
-    kind: str
-    operation: int = -1
-    seed: int = 0
+BLOCK: dict[Damage, int] = {"killed": 4096, "dropped": 4096, "torn": 512, "rot": 4096}
+_BATCH = 2048
+_FRESH = 6
+"""How many calls are the latest."""
 
 
 @dataclass(frozen=True)
 class State:
-    """One legal tree, and the promises that were made before the cut."""
+    """One legal tree, and what was promised before the cut.
+
+    Attributes:
+        kept: the units that are there although nothing forces them.
+        garbage: the units of which only garbage is there.
+        told: how many promises were made.
+        rot: the place that is damaged besides.
+    """
 
     recipe: Recipe
+    kept: frozenset[int]
+    garbage: frozenset[int]
     names: dict[int, dict[str, int]]
     contents: dict[int, bytes]
     folders: set[int]
-    promises: bytes
-    lost: tuple[str, ...]
+    told: int
+    rot: Rot | None = None
 
     def write(self, top: Path, node: int = ROOT) -> None:
         """Makes the tree below ``top``, which does not exist."""
@@ -92,229 +59,261 @@ class State:
                 tree[prefix + name] = self.contents[child]
         return tree
 
-    def digest(self) -> bytes:
+    def digest(self) -> int:
         """Equal for equal trees and promises."""
-        hashed = hashlib.blake2b(self.promises, digest_size=16)
-        for name, content in sorted(self.tree().items()):
-            hashed.update(name.encode() + b"\0" + (content if content is not None else b"/") + b"\0")
-        return hashed.digest()
+        return hash((self.told, tuple(sorted((name, hash(content)) for name, content in self.tree().items()))))
+
+
+@dataclass
+class _Base:
+    """The tree of what is forced; it only moves on in time."""
+
+    names: dict[int, dict[str, int]]
+    files: dict[int, bytearray]
+    reached: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    whole: dict[int, bytes] = field(default_factory=dict)
+    instant: int = -1
+    optional: list[Unit] = field(default_factory=list)
+    ahead: set[int] = field(default_factory=set)
+    """Nodes of which something is forced behind something that is not."""
 
 
 class CrashStates:
-    """The states that one trace allows under one kind of damage."""
+    """The states that one trace allows under one kind of damage.
 
-    def __init__(self, trace: Trace, damage: Damage) -> None:
+    Args:
+        ruin: bytes around a torn block that are ruined with it, for media without power-safe overwrites; 0
+            for none.
+    """
+
+    def __init__(self, trace: Trace, damage: Damage, rules: Rules = "posix", *, ruin: int = 0) -> None:
         self.trace = trace
         self.damage = damage
-        self.units: list[Unit] = []
-        self._block = BLOCK[damage]
-        self._sizes = {node: len(content) for node, content in trace.contents.items()}
-        self._open: dict[int, list[Unit]] = defaultdict(list)
-        for index, operation in enumerate(trace.operations):
-            self._break(index, operation)
-        self._by_operation: dict[int, list[Unit]] = defaultdict(list)
+        self.rules = rules
+        self._ruin = ruin
+        self.units = Breaker(trace, rules, BLOCK[damage]).units
+        self._of_node: dict[int, list[Unit]] = defaultdict(list)
         for unit in self.units:
-            self._by_operation[unit.operation].append(unit)
-
-    # --- units ----------------------------------------------------------------------------------------
-
-    def _break(self, index: int, operation: Operation) -> None:
-        if operation.kind == "write":
-            self._break_write(index, operation)
-        elif operation.kind == "resize":
-            self._add(index, operation, "resize", operation.node, size=operation.size)
-            self._sizes[operation.node] = operation.size
-        elif operation.kind in ("link", "unlink", "rename"):
-            self._add(index, operation, "entry", operation.folder)
-        elif operation.kind == "sync":
-            for unit in self._open[operation.node]:
-                if operation.failed:
-                    unit.poisoned = unit.poisoned or unit.begun < operation.done
-                elif unit.done <= operation.begun and not unit.poisoned:
-                    unit.forced = operation.done
-            self._open[operation.node] = [unit for unit in self._open[operation.node] if unit.forced == NEVER]
-
-    def _break_write(self, index: int, operation: Operation) -> None:
-        position, end = operation.position, operation.position + len(operation.data)
-        while position < end:
-            stop = min(end, (position // self._block + 1) * self._block)
-            piece = operation.data[position - operation.position : stop - operation.position]
-            data = self._add(index, operation, "data", operation.node, position=position, data=piece)
-            if stop > self._sizes.get(operation.node, 0):
-                grow = self._add(index, operation, "grow", operation.node, size=stop)
-                data.partner, grow.partner = grow.number, data.number
-                self._sizes[operation.node] = stop
-            position = stop
-
-    def _add(
-        self,
-        index: int,
-        operation: Operation,
-        kind: Literal["data", "grow", "resize", "entry"],
-        node: int,
-        *,
-        position: int = 0,
-        data: bytes = b"",
-        size: int = 0,
-    ) -> Unit:
-        unit = Unit(len(self.units), index, kind, node, operation.begun, operation.done, position, data, size)
-        self.units.append(unit)
-        self._open[node].append(unit)
-        return unit
-
-    # --- states ---------------------------------------------------------------------------------------
+            self._of_node[unit.node].append(unit)
+        self._told_at = [promise.at for promise in trace.promises]
+        self._base = self._new_base()
 
     def instants(self) -> list[int]:
-        """Moments worth a cut: after every sync and promise (after every call, for a kill), and the end."""
-        kinds = ("sync", "promise")
-        moments = {o.done for o in self.trace.operations if self.damage == "killed" or o.kind in kinds}
+        """The moments at which the cut may come: at each sync and promise, or at every call."""
+        every = self.damage == "killed"
+        moments = {o.done for o in self.trace.operations if every or o.kind == "sync"}
+        moments |= {promise.at + 1 for promise in self._telling()}
         return [*sorted(moments), max((o.done for o in self.trace.operations), default=0) + 1]
 
-    def recipes(self, seed: int) -> Iterator[Recipe]:
-        """Systematic ones of every depth by turns, each in random order, between random ones; without an end."""
-        rng = random.Random(seed)
-        instants = self.instants()
-        ranks: list[list[Recipe]] = [[], [], []]
-        for instant in instants:
-            if self.damage == "killed":
-                ranks[0].append(Recipe(instant, "done"))
-                continue
-            ranks[0] += [Recipe(instant, "none"), Recipe(instant, "all")]
-            for operation in self._undecided(instant):
-                ranks[1] += [Recipe(instant, kind, operation) for kind in ("upto", "without", "zeros")]
-                ranks[2].append(Recipe(instant, "only", operation))
-                if self.damage == "torn":
-                    more = ("head", "hole", "garbage")
-                    ranks[2] += [Recipe(instant, kind, operation, rng.getrandbits(32)) for kind in more]
-        for rank in ranks:
-            rng.shuffle(rank)
-        while self.damage != "killed" or any(ranks):
-            for rank in ranks:
-                if rank:
-                    yield rank.pop()
-            if self.damage != "killed":
-                yield Recipe(rng.choice(instants), "random", seed=rng.getrandbits(48))
+    def _telling(self) -> Iterator[Promise]:
+        """Of the promises between two changes of the disk the first, which allows least, and the last."""
+        changes = sorted({position for o in self.trace.operations for position in (o.begun, o.done)})
+        places = [bisect_left(changes, promise.at) for promise in self.trace.promises]
+        for number, promise in enumerate(self.trace.promises):
+            around = places[max(number - 1, 0) : number + 2]
+            if number in {0, len(places) - 1} or len(set(around)) > 1:
+                yield promise
 
     def states(self, count: int, seed: int) -> Iterator[State]:
         """At most ``count`` states, each different from the others."""
-        seen: set[bytes] = set()
+        rng = random.Random(seed)
+        instants = self.instants()
+        undecided = self.undecided(instants) if self.damage in {"dropped", "torn"} else {}
+        plan = recipes(self.damage, instants, undecided, rng)
+        seen: set[int] = set()
         repeated = 0
-        for recipe in self.recipes(seed):
-            state = self.build(recipe)
-            digest = state.digest()
-            if digest in seen:
-                repeated += 1
-                if repeated > 400 + 4 * count:
-                    return
-                continue
-            seen.add(digest)
-            yield state
-            if len(seen) >= count:
+        while len(seen) < count and repeated <= 400 + 4 * count:
+            # In the order of time, since what is forced is only ever added to.
+            batch = sorted(islice(plan, min(_BATCH, count - len(seen))), key=lambda recipe: recipe.instant)
+            if not batch:
                 return
+            for recipe in batch:
+                state = self.build(recipe)
+                digest = state.digest()
+                if digest in seen:
+                    repeated += 1
+                else:
+                    seen.add(digest)
+                    yield state
 
-    def build(self, recipe: Recipe) -> State:
-        """The state that a recipe describes."""
-        forced = {unit.number for unit in self.units if unit.forced < recipe.instant}
-        optional = [u for u in self.units if u.begun < recipe.instant and u.forced >= recipe.instant]
-        kept, garbage = self._choose(recipe, optional)
-        kept |= forced
-        rng = random.Random(recipe.seed)
+    def build(self, recipe: Recipe, choice: Choice | None = None) -> State:
+        """The state that a recipe describes, or that a choice among the optional units makes."""
+        base = self._advance(recipe.instant)
+        kept, garbage = choice or choose(recipe, base.optional, torn=self.damage == "torn")
+        if self.rules == "ext4":
+            garbage = set()
+            self._close(kept, base.optional)
+        pending: dict[int, list[Unit]] = defaultdict(list)
+        for unit in base.optional:
+            if unit.number in kept or unit.number in garbage:
+                pending[unit.node].append(unit)
+        names = dict(base.names)
+        for folder in (pending.keys() | base.ahead) & self.trace.folders:
+            names[folder] = dict(names[folder])
+            for unit in self._rest(folder, kept):
+                self._change(names[folder], unit)
+        contents = self._contents(names, pending, kept, garbage, random.Random(recipe.seed))
+        told = bisect_left(self._told_at, recipe.instant)
+        rot = None
+        if recipe.kind == "rot":
+            rot = draw_rot(names, contents, self.trace.folders, random.Random(recipe.seed))
+        state = State(recipe, frozenset(kept), frozenset(garbage), names, contents, self.trace.folders, told, rot)
+        if rot is not None:
+            rot.apply(names, contents)
+        return state
+
+    def everything(self) -> State:
+        """The state after everything, nothing lost."""
+        return self.build(Recipe(self.instants()[-1], "all"))
+
+    def lost(self, state: State) -> list[str]:
+        """What did not survive, or survived in part or as garbage, call by call."""
+        base = self._advance(state.recipe.instant)
+        lost: dict[int, list[Unit]] = defaultdict(list)
+        total: dict[int, int] = defaultdict(int)
+        for unit in base.optional:
+            total[unit.operation] += 1
+            if unit.number not in state.kept:
+                lost[unit.operation].append(unit)
+        return [
+            ("lost: " if len(units) == total[index] and not state.garbage else "lost in part: ")
+            + self.trace.operations[index].text
+            for index, units in sorted(lost.items())
+        ] + ([state.rot.text] if state.rot is not None else [])
+
+    def optional(self, instant: int) -> Sequence[Unit]:
+        """What a cut at ``instant`` may take or leave."""
+        return self._advance(instant).optional
+
+    # --- inside ---------------------------------------------------------------------------------------
+
+    def _new_base(self) -> _Base:
         names = {folder: dict(entries) for folder, entries in self.trace.names.items()}
-        files = {node: bytearray(content) for node, content in self.trace.contents.items()}
-        for unit in self.units:
-            if unit.number in kept:
-                self._apply(unit, names, files)
-            elif unit.number in garbage:
-                _put(files[unit.node], unit.position, rng.randbytes(len(unit.data)))
-        promises = [o.data for o in self.trace.operations if o.kind == "promise" and o.done < recipe.instant]
-        lost = {u.operation for u in optional if u.number not in kept}
-        return State(
-            recipe,
-            names,
-            {node: bytes(content) for node, content in files.items()},
-            self.trace.folders,
-            b"".join(promises),
-            tuple(self.trace.operations[index].text for index in sorted(lost)),
-        )
+        names |= {folder: {} for folder in self.trace.folders - names.keys()}
+        return _Base(names, {node: bytearray(content) for node, content in self.trace.contents.items()})
 
-    def _undecided(self, instant: int) -> list[int]:
-        return sorted({unit.operation for unit in self.units if unit.begun < instant <= unit.forced})
-
-    def _choose(self, recipe: Recipe, optional: list[Unit]) -> tuple[set[int], set[int]]:
-        about = recipe.operation
-        numbers = {unit.number for unit in optional}
-        before = {unit.number for unit in optional if unit.operation < about}
-        of_it = [unit for unit in optional if unit.operation == about]
-        lengths = {unit.number for unit in of_it if unit.kind == "grow"}
-        data = [unit for unit in of_it if unit.kind == "data"]
-        if recipe.kind == "done":
-            return {unit.number for unit in optional if unit.done < recipe.instant}, set()
-        if recipe.kind == "random":
-            return self._random(recipe, optional)
-        simple: dict[str, set[int]] = {
-            "none": set(),
-            "all": numbers,
-            "upto": before | {unit.number for unit in of_it},
-            "without": numbers - {unit.number for unit in of_it},
-            "only": {unit.number for unit in of_it},
-            "zeros": before | lengths,
-            "garbage": before | lengths,
+    def _advance(self, instant: int) -> _Base:
+        if instant < self._base.instant:
+            self._base = self._new_base()
+        base = self._base
+        if instant == base.instant:
+            return base
+        base.instant = instant
+        for node, units in self._of_node.items():
+            reached = base.reached[node]
+            while reached < len(units) and units[reached].forced < instant:
+                unit = units[reached]
+                if unit.kind == "entry":
+                    self._change(base.names[node], unit)
+                else:
+                    content = base.files[node]
+                    if unit.kind == "data":
+                        _put(content, unit.position, unit.data)
+                    else:
+                        size = unit.size if unit.kind == "resize" else max(unit.size, len(content))
+                        del content[size:]
+                        content.extend(bytes(max(0, size - len(content))))
+                    base.whole.pop(node, None)
+                reached += 1
+            base.reached[node] = reached
+        base.optional = [unit for unit in self.units if unit.begun < instant <= unit.forced]
+        base.ahead = {
+            node
+            for node in {unit.node for unit in base.optional}
+            if any(unit.forced < instant for unit in islice(self._of_node[node], base.reached[node], None))
         }
-        if recipe.kind in simple:
-            return simple[recipe.kind], {u.number for u in data} if recipe.kind == "garbage" else set()
-        cut = random.Random(recipe.seed).randint(0, max(0, len(data) - 1))
-        pieces = data[:cut] if recipe.kind == "head" else data[:cut] + data[cut + 1 :]
-        return before | lengths | {unit.number for unit in pieces}, set()
+        return base
 
-    def _random(self, recipe: Recipe, optional: list[Unit]) -> tuple[set[int], set[int]]:
-        rng = random.Random(recipe.seed)
-        kept: set[int] = set()
-        garbage: set[int] = set()
-        operations = sorted({unit.operation for unit in optional})
-        whole_until = rng.choice(operations) if operations and rng.random() < 0.6 else -1
-        chance = rng.choice((0.1, 0.3, 0.5, 0.7, 0.9, 0.97))
-        by_operation = rng.random() < 0.5
-        draws = {operation: rng.random() < chance for operation in operations}
+    def _rest(self, node: int, kept: set[int]) -> Iterator[Unit]:
+        """What is there of a node beyond the base, in order."""
+        instant = self._base.instant
+        for unit in islice(self._of_node[node], self._base.reached[node], None):
+            if unit.forced < instant or (unit.number in kept and unit.begun < instant):
+                yield unit
+
+    def _contents(
+        self,
+        names: dict[int, dict[str, int]],
+        pending: dict[int, list[Unit]],
+        kept: set[int],
+        garbage: set[int],
+        rng: random.Random,
+    ) -> dict[int, bytes]:
+        base = self._base
+        contents: dict[int, bytes] = {}
+        for folder, entries in names.items():
+            for node in entries.values() if folder in self.trace.folders else ():
+                if node in self.trace.folders or node in contents:
+                    continue
+                if node not in pending and node not in base.ahead:
+                    if node not in base.whole:
+                        base.whole[node] = bytes(base.files[node])
+                    contents[node] = base.whole[node]
+                    continue
+                content = _Content(base.files[node])
+                for unit in self._rest(node, kept | garbage):
+                    if unit.number in garbage:
+                        content.ruin(unit, self._ruin, rng)
+                    else:
+                        content.apply(unit)
+                contents[node] = content.seen()
+        return contents
+
+    def undecided(self, instants: Sequence[int]) -> dict[int, Undecided]:
+        """What a cut at each instant may take or leave."""
+        begun = sorted((operation.begun, index) for index, operation in enumerate(self.trace.operations))
+        found = {}
+        for instant in instants:
+            latest = {index for _, index in begun[: bisect_left(begun, (instant, 0))][-_FRESH:]}
+            undecided = {u.operation for u in self.units if u.begun < instant <= u.forced}
+            found[instant] = Undecided(sorted(undecided & latest), sorted(undecided - latest))
+        return found
+
+    def _close(self, kept: set[int], optional: Sequence[Unit]) -> None:
+        """Takes out what cannot be there without what is lost; needs always point back."""
+        open_ = {unit.number for unit in optional}
         for unit in optional:
-            if unit.operation < whole_until:
-                kept.add(unit.number)
-                continue
-            keep = draws[unit.operation] if by_operation else rng.random() < chance
-            if unit.kind == "grow":
-                # Mostly with its bytes; now and then a length without bytes.
-                keep = unit.partner in kept or unit.partner in garbage or rng.random() < 0.3
-            if keep:
-                kept.add(unit.number)
-            elif unit.kind == "data" and self.damage == "torn" and rng.random() < 0.1:
-                garbage.add(unit.number)
-        return kept, garbage
+            if unit.number in kept and any(number in open_ and number not in kept for number in unit.needs):
+                kept.discard(unit.number)
 
-    def _apply(self, unit: Unit, names: dict[int, dict[str, int]], files: dict[int, bytearray]) -> None:
-        if unit.kind == "data":
-            _put(files[unit.node], unit.position, unit.data)
-        elif unit.kind == "grow":
-            _resize(files[unit.node], max(unit.size, len(files[unit.node])))
-        elif unit.kind == "resize":
-            _resize(files[unit.node], unit.size)
+    def _change(self, entries: dict[str, int], unit: Unit) -> None:
+        operation = self.trace.operations[unit.operation]
+        if operation.kind == "link":
+            entries[operation.name] = operation.node
+        elif operation.kind == "unlink":
+            entries.pop(operation.name, None)
         else:
-            operation = self.trace.operations[unit.operation]
-            entries = names.setdefault(unit.node, {})
-            if operation.kind == "link":
-                entries[operation.name] = operation.node
-            elif operation.kind == "unlink":
-                entries.pop(operation.name, None)
-            else:
-                if entries.get(operation.name) == operation.node:
-                    del entries[operation.name]
-                entries[operation.target] = operation.node
+            if entries.get(operation.name) == operation.node:
+                del entries[operation.name]
+            entries[operation.target] = operation.node
 
 
-def _resize(content: bytearray, size: int) -> None:
-    del content[size:]
-    content.extend(bytes(size - len(content)))
+class _Content:
+    """A file while units are put into it; bytes behind its length cannot be seen."""
+
+    def __init__(self, content: bytearray) -> None:
+        self._bytes = bytearray(content)
+        self._size = len(content)
+
+    def apply(self, unit: Unit) -> None:
+        if unit.kind == "data":
+            _put(self._bytes, unit.position, unit.data)
+        elif unit.kind == "grow":
+            self._size = max(self._size, unit.size)
+        else:
+            del self._bytes[unit.size :]
+            self._size = unit.size
+
+    def ruin(self, unit: Unit, around: int, rng: random.Random) -> None:
+        start, stop = unit.position, unit.position + len(unit.data)
+        if around:
+            start, stop = start // around * around, -(-stop // around) * around
+        _put(self._bytes, start, rng.randbytes(stop - start))
+
+    def seen(self) -> bytes:
+        return bytes(self._bytes[: self._size]) + bytes(max(0, self._size - len(self._bytes)))
 
 
 def _put(content: bytearray, position: int, data: bytes) -> None:
-    if len(content) < position + len(data):
-        _resize(content, position + len(data))
+    content.extend(bytes(max(0, position - len(content))))
     content[position : position + len(data)] = data

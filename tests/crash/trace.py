@@ -1,4 +1,4 @@
-"""What a program did to one directory: an initial tree, and operations in time."""
+"""What a program did to one directory: an initial tree, operations in time, and what it promised meanwhile."""
 
 import os
 from dataclasses import dataclass, field
@@ -7,10 +7,10 @@ from typing import Literal
 
 ROOT = 1
 
-Kind = Literal["write", "resize", "link", "unlink", "rename", "sync", "promise"]
+Kind = Literal["write", "resize", "link", "unlink", "rename", "sync"]
 
 
-@dataclass
+@dataclass(slots=True)
 class Operation:
     """One call, from its start to its completion, in positions of the log.
 
@@ -18,6 +18,7 @@ class Operation:
         node: the file or directory it is about.
         name: the entry made, removed or renamed.
         target: the new name of a rename.
+        replaced: whether the new name had a file before.
         failed: whether a sync returned an error.
     """
 
@@ -29,10 +30,19 @@ class Operation:
     folder: int = 0
     name: str = ""
     target: str = ""
+    replaced: bool = False
     position: int = 0
     data: bytes = b""
     size: int = 0
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What somebody outside knows from any position of the log behind ``at`` on."""
+
+    at: int
+    text: str
 
 
 @dataclass
@@ -43,6 +53,7 @@ class Trace:
     contents: dict[int, bytes] = field(default_factory=dict)
     names: dict[int, dict[str, int]] = field(default_factory=lambda: {ROOT: {}})
     operations: list[Operation] = field(default_factory=list)
+    promises: list[Promise] = field(default_factory=list)
     not_understood: list[str] = field(default_factory=list)
     _last: int = ROOT
 
@@ -64,6 +75,11 @@ class Trace:
             else:
                 child = self.new_node(content=path.read_bytes())
             self.names[node][path.name] = child
+
+    def in_order(self) -> None:
+        """Brings operations and promises into the order of their completion."""
+        self.operations.sort(key=lambda operation: operation.done)
+        self.promises.sort(key=lambda promise: promise.at)
 
 
 def tree_of(top: Path) -> dict[str, bytes | None]:

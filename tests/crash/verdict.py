@@ -1,18 +1,41 @@
-"""Whether a spool found after a power cut keeps what was promised before it."""
+"""Whether a spool found after a power cut keeps what a history had promised before it."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
-from bridge.clock import SystemClock
-from bridge.spool.log import Log
-from bridge.spool.spool import Spool
+from bridge.ports import Lane
+from bridge.spool.files import Files
+from tests.crash import inside
 from tests.crash.history import CURSORS, SETTINGS, payload_of
+from tests.crash.states import State
+from tests.crash.trace import Promise, Trace
 
 ROOMY = SETTINGS.model_copy(update={"max_bytes": 64 * 1024 * 1024})
 """What is looked at must not be dropped for being looked at."""
+
+AFTER = b"after the cut"
+"""What a judge appends, to see that the spool goes on."""
+
+
+class Judge(Protocol):
+    """Knows what was promised in one trace."""
+
+    async def learn(self, path: Path, files: Files, instant: int) -> None:
+        """Is shown the state at ``instant`` in which nothing is left but what is certain."""
+        ...
+
+    async def recover(self, path: Path, files: Files | None) -> None:
+        """Opens the spool at ``path`` and closes it again, as the next start would."""
+        ...
+
+    async def judge(self, path: Path, files: Files | None, state: State) -> None:
+        """Opens the spool, compares, goes on, opens it again; AssertionError for a broken promise."""
+        ...
 
 
 @dataclass
@@ -25,10 +48,10 @@ class Promises:
     dropped: int = 0
 
     @classmethod
-    def parse(cls, output: bytes) -> "Promises":
+    def parse(cls, lines: Iterable[Promise]) -> "Promises":
         said = cls()
-        for line in output.decode().splitlines():
-            match line.split():
+        for line in lines:
+            match line.text.split():
                 case ["ACK", offset, number]:
                     said.acked[int(offset)] = int(number)
                 case ["LOW", name, offset]:
@@ -40,42 +63,55 @@ class Promises:
         return said
 
 
-async def judge(path: Path, output: bytes) -> None:
-    """Opens the spool, compares, goes on, opens it again; raises AssertionError for a broken promise."""
-    said = Promises.parse(output)
-    before = await _inspect(path, said, more=b"after the cut")
-    after = await _inspect(path, said, more=None)
-    assert after == [*before, b"after the cut"], "the second start found something else"
+class HistoryJudge:
+    """Judges the states of a recorded history."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._said = lru_cache(maxsize=4)(lambda told: Promises.parse(trace.promises[:told]))
+
+    async def learn(self, path: Path, files: Files, instant: int) -> None:
+        """As :meth:`Judge.learn`; a history itself says how far its cursors are."""
+
+    async def recover(self, path: Path, files: Files | None) -> None:
+        """As :meth:`Judge.recover`."""
+        async with inside.new_spool(path, ROOMY, files) as spool:
+            await inside.lane_of(spool).recent(1)
+
+    async def judge(self, path: Path, files: Files | None, state: State) -> None:
+        """As :meth:`Judge.judge`."""
+        said = self._said(state.told)
+        before = await self._inspect(path, files, said, more=AFTER)
+        after = await self._inspect(path, files, said, more=None)
+        assert after == [*before, AFTER], "the second start found something else"
+
+    async def _inspect(
+        self, path: Path, files: Files | None, said: Promises, *, more: bytes | None
+    ) -> list[bytes]:
+        async with asyncio.timeout(20), inside.new_spool(path, ROOMY, files) as spool:
+            lane = inside.lane_of(spool)
+            payloads = list(await lane.recent(10**9))
+            _compare(payloads if more is not None else payloads[:-1], lane, said)
+            report = spool.report()
+            assert report.damaged == 0, "false alarm"
+            assert report.dropped == 0, "deleted before that was durable"
+            if more is not None:
+                await lane.append([more])
+                assert list(await lane.recent(1)) == [more]
+            return payloads
 
 
-async def _inspect(path: Path, said: Promises, *, more: bytes | None) -> list[bytes]:
-    async with asyncio.timeout(20), Spool(path, ROOMY, SystemClock()) as spool:
-        lane = spool.lane
-        assert isinstance(lane, Log)
-        while lane._shelf.durable < lane._writer.queue.next:
-            await asyncio.sleep(0.001)
-        start = max(lane._shelf.first, lane._book.start)
-        payloads = list(await lane.recent(10**9))
-        _compare(start, payloads if more is not None else payloads[:-1], lane, said)
-        assert spool.report().damaged == 0, "false alarm"
-        assert spool.report().dropped == 0, "deleted before that was durable"
-        if more is not None:
-            await lane.append([more])
-            assert list(await lane.recent(1)) == [more]
-        return payloads
-
-
-def _compare(start: int, payloads: list[bytes], lane: Log, said: Promises) -> None:
+def _compare(payloads: Sequence[bytes], lane: Lane, said: Promises) -> None:
+    start = inside.start_of(lane)
     numbers = [int(payload.split(b":")[0]) for payload in payloads]
     assert payloads == [payload_of(number) for number in numbers], "other bytes than were stored"
-    assert _rises(numbers), "out of order, or twice"
+    assert rises(numbers), "out of order, or twice"
     stored = set(numbers)
     lost = [number for offset, number in said.acked.items() if offset >= start and number not in stored]
     assert not lost, f"acknowledged and lost: {lost}"
     allowed = max(said.dropped, min(max(said.high[name], said.dropped) for name in CURSORS))
     assert start <= allowed, f"the log begins at {start}, though nothing above {allowed} was to be deleted"
     for name in CURSORS:
-        low = lane._book.ledgers[name].low if name in lane._book.ledgers else 0
+        low = inside.low_of(lane, name)
         assert low >= said.low[name], f"{name} went back from {said.low[name]} to {low}"
         assert low <= max(said.high[name], said.dropped, start), f"{name} is ahead of what it confirmed"
     mark = lane.marks().get("n", 0)
@@ -83,5 +119,6 @@ def _compare(start: int, payloads: list[bytes], lane: Log, said: Promises) -> No
     assert not numbers or mark >= numbers[-1], "a number would be given twice"
 
 
-def _rises(numbers: Iterable[int]) -> bool:
+def rises(numbers: Iterable[int]) -> bool:
+    """Whether every number is larger than the one before."""
     return all(a < b for a, b in pairwise(numbers))

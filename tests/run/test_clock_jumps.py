@@ -13,7 +13,8 @@ from bridge.codec.settings import EventSettings
 from bridge.errors import Unavailable
 from bridge.event import Event
 from bridge.ports import Frame, Intake
-from bridge.run.bridge import Bridge, SinkPart, SourcePart
+from bridge.run.bridge import Bridge
+from bridge.run.parts import SinkPart, SourcePart
 from bridge.spool.settings import SpoolSettings
 from bridge.spool.spool import Spool
 from tests.kit.jumping_clock import TEN_YEARS_NS, JumpingClock

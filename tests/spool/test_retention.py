@@ -74,10 +74,23 @@ def test_only_what_is_durably_passed_is_retired() -> None:
     assert case.retention.frees_with_next_state
     case.retention.retire()
     assert case.firsts == [0, 10, 20, 30, 40]
+    case.retention.advance_start()
     _, token = case.book.changes({})
-    case.book.written(0, token)
+    case.book.written(case.book.start, token)
     case.retention.retire()
     assert case.firsts == [20, 30, 40]
+
+
+def test_nothing_is_retired_beyond_the_start_that_was_written() -> None:
+    case = Case()
+    ledger = case.book.ledger("cloud")
+    ledger.settle(0, 15)
+    case.retention.advance_start()
+    ledger.settle(15, 35)
+    _, token = case.book.changes({})
+    case.book.written(case.book.start, token)
+    case.retention.retire()
+    assert case.firsts == [10, 20, 30, 40]
 
 
 def test_what_is_recent_stays_though_everybody_has_it() -> None:
