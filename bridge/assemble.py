@@ -6,7 +6,6 @@ from concurrent.futures import Executor
 from bridge.clock import Clock, SystemClock
 from bridge.codec.minting import Minter, new_instance
 from bridge.codec.routing import Route
-from bridge.commands.desk import Desk, LanePlan
 from bridge.config.model import Config
 from bridge.event import Event
 from bridge.ports import Site
@@ -15,6 +14,7 @@ from bridge.run.parts import SinkPart, SourcePart
 from bridge.sources.settings import SourceSettings
 from bridge.spool.limits import dead_letter_limits, lane_limits
 from bridge.spool.spool import Spool
+from bridge.upkeep.desk import Desk, LanePlan
 
 
 def assemble(config: Config, clock: Clock | None = None) -> Bridge:

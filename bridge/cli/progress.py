@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from bridge.cli.sizes import size
-from bridge.commands.lines import Progress
 from bridge.errors import CommandFailed
+from bridge.upkeep.lines import Progress
 
 _EVERY = 0.1
 """Seconds between two looks of the line."""

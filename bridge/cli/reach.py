@@ -10,13 +10,13 @@ from pathlib import Path
 
 from bridge.assemble import assemble, desk
 from bridge.cli.progress import Meter
-from bridge.commands.lines import Answer, Item, Progress, parse
-from bridge.commands.table import READING, streams_of
 from bridge.config.load import load
 from bridge.config.model import Config
 from bridge.errors import SpoolLocked
 from bridge.host.asking import Asking
 from bridge.host.control import NotRunning
+from bridge.upkeep.lines import Answer, Item, Progress, parse
+from bridge.upkeep.table import READING, streams_of
 
 Show = Callable[[bytes], None]
 """Is given each item of an answer, as it was written."""

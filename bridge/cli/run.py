@@ -10,11 +10,11 @@ from dataclasses import asdict
 
 from bridge.assemble import assemble, desk
 from bridge.cli.check import examine
-from bridge.commands.table import UPLOADING, streams_of
 from bridge.config.model import Config
 from bridge.errors import ConfigError
 from bridge.host import control, journal, systemd
 from bridge.run.bridge import Bridge
+from bridge.upkeep.table import UPLOADING, streams_of
 
 log = logging.getLogger(__name__)
 

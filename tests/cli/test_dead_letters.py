@@ -10,9 +10,9 @@ import pytest
 
 from bridge.cli.dead_letters.show import lines, readable
 from bridge.cli.main import main
-from bridge.commands.letters import whole
-from bridge.commands.lines import Item, parse
 from bridge.spool.envelope import unpack_dead_letter
+from bridge.upkeep.letters import whole
+from bridge.upkeep.lines import Item, parse
 from tests.kit.desk import refused
 
 Captured = pytest.CaptureFixture[str]

@@ -7,8 +7,8 @@ import pytest
 
 from bridge.cli import progress
 from bridge.cli.progress import Meter, confirmed, words
-from bridge.commands.lines import Progress
 from bridge.errors import CommandFailed
+from bridge.upkeep.lines import Progress
 
 
 class Terminal(io.StringIO):

@@ -13,7 +13,7 @@ FLOORS = {
     "ports": 1, "settings": 1, "report": 1,
     "codec": 2, "shape": 2, "spool": 2, "wire": 2, "mqtt_session": 2, "tls": 2,
     "sources": 3, "sinks": 3,
-    "run": 4, "config": 4, "host": 4, "commands": 4,
+    "run": 4, "config": 4, "host": 4, "upkeep": 4,
     "assemble": 5,
     "cli": 6, "__main__": 6,
 }  # fmt: skip

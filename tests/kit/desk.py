@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bridge.clock import SystemClock
-from bridge.commands.desk import Desk, LanePlan, Redeemer
-from bridge.commands.lines import Answer, Args, Item, Progress, parse, value
-from bridge.commands.table import VERBS
 from bridge.event import Event
 from bridge.spool.envelope import DeadLetter, pack_dead_letter, pack_event
 from bridge.spool.limits import Limits, dead_letter_limits, lane_limits
 from bridge.spool.settings import DeadLetterSettings, LaneSettings, SpoolSettings
 from bridge.spool.spool import Spool
+from bridge.upkeep.desk import Desk, LanePlan, Redeemer
+from bridge.upkeep.lines import Answer, Args, Item, Progress, parse, value
+from bridge.upkeep.table import VERBS
 
 SETTINGS = SpoolSettings(segment_bytes=64 * 1024, max_bytes=4 * 1024 * 1024, max_record=64 * 1024)
 CLOCK = SystemClock()

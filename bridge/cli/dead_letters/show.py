@@ -8,8 +8,8 @@ from typing import Any
 
 from bridge.cli.reach import ask
 from bridge.cli.sizes import safe
-from bridge.commands.lines import member, value
 from bridge.errors import CommandFailed
+from bridge.upkeep.lines import member, value
 
 _WIDTH = 16
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bridge.cli.reach import ask
-from bridge.commands.lines import Progress
 from bridge.errors import BridgeError, CommandFailed
 from bridge.run.health import events
+from bridge.upkeep.lines import Progress
 
 _CHUNK = 64 * 1024
 

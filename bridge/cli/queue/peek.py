@@ -7,8 +7,8 @@ from typing import Any
 
 from bridge.cli.reach import ask
 from bridge.cli.sizes import safe
-from bridge.commands.lines import member, value
 from bridge.run.health import spell
+from bridge.upkeep.lines import member, value
 
 
 def command(args: argparse.Namespace) -> int:

@@ -4,8 +4,6 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from bridge.commands.desk import Desk
-from bridge.commands.lines import Args, Upload, answer, item, items, joined, progress
 from bridge.errors import CommandFailed
 from bridge.event import timestamp
 from bridge.ports import Offset
@@ -14,6 +12,8 @@ from bridge.spool.envelope import Stored, unpack_dead_letter, unpack_event
 from bridge.spool.reading import Chunk
 from bridge.spool.survey import Survey
 from bridge.spool.verify import Check, Checked, Finding, verify
+from bridge.upkeep.desk import Desk
+from bridge.upkeep.lines import Args, Upload, answer, item, items, joined, progress
 from bridge.wire.json_lines import encode_line
 
 Lines = AsyncGenerator[bytes, None]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bridge.commands.desk import Desk
-from bridge.commands.lines import member
 from bridge.errors import CommandFailed
+from bridge.upkeep.desk import Desk
+from bridge.upkeep.lines import member
 from bridge.wire.json_lines import decode_line
 from tests.kit.desk import desk_at, event, everything, looking, refused, said, undecoded
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bridge.commands.desk import Desk
 from bridge.errors import CommandFailed, LaneFull
 from bridge.ports import Frame
 from bridge.spool.envelope import Stored, unpack_event
 from bridge.spool.settings import LaneSettings
 from bridge.spool.spool import OPERATOR
+from bridge.upkeep.desk import Desk
 from tests.kit.desk import SETTINGS, TAKERS, desk_at, event, record, refused, said, undecoded
 
 

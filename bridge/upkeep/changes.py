@@ -3,8 +3,6 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from functools import partial
 
-from bridge.commands.desk import Desk
-from bridge.commands.lines import Args, Upload, answer, items, progress
 from bridge.errors import CommandFailed, LaneFull
 from bridge.event import Event
 from bridge.ports import Offset
@@ -12,6 +10,8 @@ from bridge.spool.envelope import pack_event
 from bridge.spool.log import Log
 from bridge.spool.settings import DEFAULT_LANE
 from bridge.spool.survey import Survey
+from bridge.upkeep.desk import Desk
+from bridge.upkeep.lines import Args, Upload, answer, items, progress
 from bridge.wire.json_lines import decode_line
 
 Lines = AsyncGenerator[bytes, None]

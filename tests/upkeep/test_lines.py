@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import given
 
-from bridge.commands.lines import (
+from bridge.errors import CommandFailed
+from bridge.upkeep.lines import (
     Answer,
     Args,
     Item,
@@ -16,8 +17,7 @@ from bridge.commands.lines import (
     parse,
     progress,
 )
-from bridge.commands.lines import value as value_of
-from bridge.errors import CommandFailed
+from bridge.upkeep.lines import value as value_of
 from tests.kit.events import json_values
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 
-from bridge.commands import changes, letters, overview, records
-from bridge.commands.desk import Desk
-from bridge.commands.lines import Args, Upload
-from bridge.commands.retry import retry
+from bridge.upkeep import changes, letters, overview, records
+from bridge.upkeep.desk import Desk
+from bridge.upkeep.lines import Args, Upload
+from bridge.upkeep.retry import retry
 
 Verb = Callable[[Desk, Args, Upload], AsyncGenerator[bytes, None]]
 

@@ -4,8 +4,6 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
-from bridge.commands.desk import Desk, is_open
-from bridge.commands.lines import Args, Upload, answer, item, items, joined, progress, text
 from bridge.errors import CommandFailed
 from bridge.event import timestamp
 from bridge.ports import Offset
@@ -13,6 +11,8 @@ from bridge.spool.browse import browse
 from bridge.spool.envelope import DeadLetter, unpack_dead_letter
 from bridge.spool.spool import OPERATOR
 from bridge.spool.survey import Survey
+from bridge.upkeep.desk import Desk, is_open
+from bridge.upkeep.lines import Args, Upload, answer, item, items, joined, progress, text
 from bridge.wire.json_lines import encode_line
 
 Lines = AsyncGenerator[bytes, None]

@@ -3,13 +3,13 @@
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import asdict
 
-from bridge.commands.desk import Desk
-from bridge.commands.lines import Args, Upload, answer, items
 from bridge.event import timestamp
 from bridge.report import LaneReport
 from bridge.spool.limits import Limits
 from bridge.spool.spool import OPERATOR
 from bridge.spool.survey import Survey, birth_of
+from bridge.upkeep.desk import Desk
+from bridge.upkeep.lines import Args, Upload, answer, items
 
 Lines = AsyncGenerator[bytes, None]
 

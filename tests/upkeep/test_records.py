@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bridge.commands.desk import Desk
 from bridge.errors import CommandFailed
+from bridge.upkeep.desk import Desk
 from bridge.wire.json_lines import decode_line
 from tests.kit.desk import confirm, desk_at, event, everything, looking, record, refused, said
 

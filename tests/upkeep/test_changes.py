@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bridge.commands.changes import LINE_ROOM
-from bridge.commands.desk import Desk
 from bridge.errors import CommandFailed
 from bridge.spool.envelope import unpack_event
 from bridge.spool.settings import LaneSettings
+from bridge.upkeep.changes import LINE_ROOM
+from bridge.upkeep.desk import Desk
 from bridge.wire.json_lines import encode_line
 from tests.kit.desk import SETTINGS, TAKERS, confirm, desk_at, event, everything, looking, record, said
 

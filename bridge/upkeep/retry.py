@@ -10,14 +10,14 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from bridge.clock import Moment
-from bridge.commands.desk import Desk
-from bridge.commands.letters import SINK, SOURCE, Choice, Letters, chosen
-from bridge.commands.lines import Args, Upload, answer, items, progress
 from bridge.errors import LaneFull
 from bridge.ports import Frame, Offset
 from bridge.spool.envelope import DeadLetter, pack_event
 from bridge.spool.log import Log
 from bridge.spool.spool import OPERATOR
+from bridge.upkeep.desk import Desk
+from bridge.upkeep.letters import SINK, SOURCE, Choice, Letters, chosen
+from bridge.upkeep.lines import Args, Upload, answer, items, progress
 
 Lines = AsyncGenerator[bytes, None]
 

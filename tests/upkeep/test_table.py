@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bridge.cli.main import COMMANDS
-from bridge.commands.table import CHANGING, READING, UPLOADING, VERBS, streams_of
+from bridge.upkeep.table import CHANGING, READING, UPLOADING, VERBS, streams_of
 from tests.kit.desk import desk_at, looking, pieces, record
 
 
