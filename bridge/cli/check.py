@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from bridge.assemble import sample_events
+from bridge.cli.orphans import orphans
 from bridge.codec.sdk_check import verify
 from bridge.config.load import load
 from bridge.config.model import NO_ID, Config
@@ -46,6 +47,8 @@ class Findings:
 def command(args: argparse.Namespace) -> int:
     """Prints what is wrong, then a sample event of each source; returns 0, or 78 when something is wrong."""
     findings = examine(args.config)
+    if findings.config is not None:
+        findings = replace(findings, warnings=(*findings.warnings, *orphans(findings.config)))
     if args.json:
         print(json.dumps(as_json(findings), indent=2, ensure_ascii=False))
     else:
