@@ -39,11 +39,13 @@ test-crash: programs .venv/tests.stamp  ## many minutes, as root: crash states, 
 	$(BIN)/python -m tests.crash --states 100000
 	$(BIN)/python -m tests.crash.kills --rounds 1000
 	$(BIN)/pytest -m slow tests/disk
+	THOROUGH=20 $(BIN)/pytest --timeout 3600 tests/spool/test_spool_model.py tests/spool/test_live_first_model.py
 
 test-mutants: programs .venv/tests.stamp  ## minutes: faults seeded on purpose, each of which a test must notice
 	$(BIN)/python -m tests.mutants
 
-bench: programs .venv/tests.stamp  ## events per second and CPU per event, beside a naive loop
+bench: programs .venv/tests.stamp  ## what the spool costs; events per second and CPU per event, beside a naive loop
+	$(BIN)/python -m tests.bench.spool
 	$(BIN)/python -m tests.bench
 
 sample: .venv/runtime.stamp  ## write the sample configuration, its reference and its schema anew

@@ -247,7 +247,7 @@ async def test_a_kill_during_an_import_keeps_what_was_said_to_be_stored_under_it
         '{"specversion":"1.0","id":"%d","source":"s","type":"t","datacontenttype":"text/plain","data":"%0200d"}\n'
     )
     file = tmp_path / "events.jsonl"
-    file.write_text("".join(f"{event}\n" % (number, number) for number in range(count)))
+    file.write_text("".join(event % (number, number) for number in range(count)))
     with device:
         async with bridge(tmp_path, table, device=device) as daemon:
             async with command(daemon.config, "queue", "import", str(file)) as process:
