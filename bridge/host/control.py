@@ -103,6 +103,9 @@ class ControlSocket:
                 client.cancel()
             if self._clients:
                 await asyncio.wait(self._clients)
+            # What was closed or aborted lets go of its socket in the next turns of the loop.
+            for _ in range(2):
+                await asyncio.sleep(0)
             await asyncio.to_thread(self._path.unlink, missing_ok=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

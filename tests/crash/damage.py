@@ -30,9 +30,7 @@ class Ledger:
                 self._hit[number] = match.start()
         self.dead_letters = "dead-letters/" in rot.name
         folder = str(PurePath(rot.name).parent)
-        # No cursor looks at dead letters, so their oldest file is taken for deleted on purpose when it is gone.
         siblings = [name for name in names if str(PurePath(name).parent) == folder and name.endswith(".seg")]
-        self._looks_deleted = self.dead_letters and rot.kind == "gone" and min(siblings, default="~") > rot.name
         self._goes_on = any(name > rot.name for name in siblings)
 
     def explains(self, number: int) -> bool:
@@ -48,7 +46,7 @@ class Ledger:
             left: what can still be read of the log.
         """
         places = [self._hit[number] for number in lost if number in self._hit]
-        if not places or self._looks_deleted:
+        if not places:
             return False
         kept = set(left)
         return self._goes_on or any(at > min(places) and number in kept for number, at in self._places)
