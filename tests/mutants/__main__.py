@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.mutants.in_keeping import IN_KEEPING
+from tests.mutants.in_limits import IN_LIMITS
 from tests.mutants.in_run import IN_RUN
 from tests.mutants.in_writing import IN_WRITING
 from tests.mutants.mutant import Mutant, Outcome, sound, trial
 
-MUTANTS: tuple[Mutant, ...] = (*IN_WRITING, *IN_KEEPING, *IN_RUN)
+MUTANTS: tuple[Mutant, ...] = (*IN_WRITING, *IN_KEEPING, *IN_LIMITS, *IN_RUN)
 
 
 def main() -> int:

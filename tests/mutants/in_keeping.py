@@ -4,14 +4,14 @@ from tests.mutants.mutant import Mutant
 
 _BOOK = "bridge/spool/book.py"
 _COMMITTER = "bridge/spool/committer.py"
-_CURSOR = "bridge/spool/cursor.py"
 _FILES = "bridge/spool/files.py"
 _LAYOUT = "bridge/spool/layout.py"
+_OWNERSHIP = "bridge/spool/ownership.py"
 _READING = "bridge/spool/reading.py"
 _RECOVERY = "bridge/spool/recovery.py"
 _RETENTION = "bridge/spool/retention.py"
 _SHELF = "bridge/spool/shelf.py"
-_SPOOL = "bridge/spool/spool.py"
+_STRETCHES = "bridge/spool/stretches.py"
 _TAIL = "bridge/spool/tail.py"
 
 _POWER_CUT = "tests/crash/test_power_cut.py"
@@ -27,9 +27,8 @@ KEEPING = (
     Mutant(
         "dropped segment deleted before that is durable",
         _COMMITTER,
-        "self._retention.make_room(sum(pending.size for pending in taken))",
-        "self._retention.make_room(sum(pending.size for pending in taken))\n"
-        "            await self._delete_doomed()",
+        "group, token = self._group(taken, snapshot=True)",
+        "await self._room.delete_doomed()\n        group, token = self._group(taken, snapshot=True)",
         [_POWER_CUT],
     ),
     Mutant(
@@ -48,16 +47,16 @@ KEEPING = (
     ),
     Mutant(
         "settled what was never read",
-        _CURSOR,
-        "min(stop, self._served)",
+        _STRETCHES,
+        "min(stop, self.served)",
         "stop",
-        ["tests/spool/test_cursor.py"],
+        ["tests/spool/test_stretches.py", "tests/spool/test_cursor.py"],
     ),
     Mutant(
         "dropped without a count",
         _RETENTION,
-        "self.dropped += wanted",
-        "self.dropped += 0",
+        "self.losses[why] += count",
+        "self.losses[why] += 0",
         ["tests/spool/test_retention.py"],
     ),
     Mutant(
@@ -77,8 +76,8 @@ KEEPING = (
     Mutant(
         "max_bytes not kept",
         _RETENTION,
-        "while used > self._max_bytes and",
-        "while used > 2 * self._max_bytes and",
+        "> self._limits.max_bytes:",
+        "> 2 * self._limits.max_bytes:",
         ["tests/spool/test_retention.py"],
     ),
     Mutant(
@@ -90,9 +89,9 @@ KEEPING = (
     ),
     Mutant(
         "orphans not named",
-        _SPOOL,
-        "if name not in known)",
-        "if not known)",
+        _BOOK,
+        "if name not in self.owners)",
+        "if not self.owners)",
         ["tests/spool/test_spool.py"],
     ),
 )
@@ -150,7 +149,7 @@ STARTING = (
     Mutant(
         "damage not counted",
         _SHELF,
-        "self.damaged += one.stop - one.first",
+        "self.damaged += lost",
         "self.damaged += 0",
         ["tests/spool/test_shelf.py"],
     ),
@@ -184,9 +183,9 @@ STARTING = (
     ),
     Mutant(
         "start refused by a read-only directory",
-        _SPOOL,
-        "errno.EROFS, errno.EACCES",
-        "errno.EACCES",
+        _OWNERSHIP,
+        "not in {errno.EROFS, ",
+        "not in {",
         ["tests/disk/test_full_and_read_only.py::test_a_disk_in_memory"],
     ),
     Mutant(
@@ -205,7 +204,7 @@ STARTING = (
     ),
     Mutant(
         "lock not asked for",
-        _SPOOL,
+        _OWNERSHIP,
         "if not self._files.flock(self._lock):",
         "if self._lock < 0:",
         ["tests/spool/test_spool.py"],

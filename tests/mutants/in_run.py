@@ -1,16 +1,25 @@
-"""Faults in the guarantees of intake and delivery."""
+"""Faults in the guarantees of intake, delivery and retry."""
 
 from tests.mutants.mutant import Mutant
 
 _DELIVERY = "bridge/run/delivery.py"
+_FEED = "bridge/run/feed.py"
 _INTAKE = "bridge/run/intake.py"
+_RETRY = "bridge/upkeep/retry.py"
 
-IN_RUN = (
+TAKING = (
     Mutant(
         "intake returns before its events are durable",
         _INTAKE,
-        "await self._lane.append(payloads, self._marks)",
-        "self._burials.add(asyncio.ensure_future(self._lane.append(payloads, self._marks)))",
+        "await self._only.append(load.payloads, load.marks)",
+        "self._begin(self._only.append(load.payloads, load.marks))",
+        ["tests/run/test_intake.py"],
+    ),
+    Mutant(
+        "intake returns before every lane has its part",
+        _INTAKE,
+        "await asyncio.shield(task)",
+        "task.cancelled()",
         ["tests/run/test_intake.py"],
     ),
     Mutant(
@@ -23,10 +32,34 @@ IN_RUN = (
     Mutant(
         "sequence numbers stored without their events",
         _INTAKE,
-        "await self._lane.append(payloads, self._marks)",
-        "await self._lane.append(payloads)",
+        "await self._only.append(load.payloads, load.marks)",
+        "await self._only.append(load.payloads)",
         ["tests/run/test_intake.py"],
     ),
+    Mutant(
+        "sequence numbers of several lanes stored without their events",
+        _INTAKE,
+        "self._begin(self._lanes[name].append(load.payloads, load.marks))",
+        "self._begin(self._lanes[name].append(load.payloads))",
+        ["tests/run/test_intake.py"],
+    ),
+    Mutant(
+        "refused readings not counted",
+        _INTAKE,
+        'self.lost(len(load.payloads), f"lane',
+        'self.lost(0, f"lane',
+        ["tests/run/test_intake.py"],
+    ),
+    Mutant(
+        "refused readings acknowledged",
+        _INTAKE,
+        "return frozenset(load.frames)",
+        "return frozenset()",
+        ["tests/run/test_intake.py"],
+    ),
+)
+
+DELIVERING = (
     Mutant(
         "dead letter written after the cursor moved",
         _DELIVERY,
@@ -36,10 +69,17 @@ IN_RUN = (
     ),
     Mutant(
         "unreadable record settled before its dead letter is durable",
-        _DELIVERY,
-        "await self._keep_dead([letter for _, letter in broken])",
-        "self._burial = asyncio.ensure_future(self._keep_dead([letter for _, letter in broken]))",
-        ["tests/run/test_delivery.py"],
+        _FEED,
+        "await self.bury(letters)",
+        "self._burial = asyncio.ensure_future(self.bury(letters))",
+        ["tests/run/test_feed.py"],
+    ),
+    Mutant(
+        "what is too old settled without a count",
+        _FEED,
+        "self.expired += len(old)",
+        "self.expired += 0",
+        ["tests/run/test_feed.py"],
     ),
     Mutant(
         "everything settled after an outage",
@@ -63,3 +103,43 @@ IN_RUN = (
         ["tests/run/test_delivery.py"],
     ),
 )
+
+RETRYING = (
+    Mutant(
+        "retried event given to every sink",
+        _FEED,
+        "stored.only is None or stored.only == self._sink",
+        "True",
+        ["tests/run/test_feed.py"],
+    ),
+    Mutant(
+        "retried event stored for every sink",
+        _RETRY,
+        "only=sink",
+        "only=None",
+        ["tests/upkeep/test_retry.py"],
+    ),
+    Mutant(
+        "dead letter settled before its retry is durable",
+        _RETRY,
+        "await lane.append([payload for _, payload in pairs])",
+        "self._later = asyncio.ensure_future(lane.append([payload for _, payload in pairs]))",
+        ["tests/upkeep/test_retry.py"],
+    ),
+    Mutant(
+        "dead letter given up although a full lane refused it",
+        _RETRY,
+        "self._outcome.update((offset, str(error)) for offset, _ in pairs)",
+        "pass",
+        ["tests/upkeep/test_retry.py"],
+    ),
+    Mutant(
+        "frame given up although a full lane refused its event",
+        _INTAKE,
+        'return "its lane is full" if await self._append(loads) else None',
+        "return None if await self._append(loads) else None",
+        ["tests/run/test_intake.py"],
+    ),
+)
+
+IN_RUN = (*TAKING, *DELIVERING, *RETRYING)

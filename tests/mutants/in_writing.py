@@ -4,9 +4,10 @@ from tests.mutants.mutant import Mutant
 
 _COMMITTER = "bridge/spool/committer.py"
 _FILES = "bridge/spool/files.py"
+_GROUPING = "bridge/spool/grouping.py"
 _JOURNAL = "bridge/spool/journal.py"
 _LAYOUT = "bridge/spool/layout.py"
-_LOG = "bridge/spool/log.py"
+_OPENING = "bridge/spool/opening.py"
 _PENDING = "bridge/spool/pending.py"
 _TAIL = "bridge/spool/tail.py"
 
@@ -22,7 +23,7 @@ WRITING = (
     ),
     Mutant(
         "directory of a new spool not synced",
-        _LOG,
+        _OPENING,
         "sync_directory(files, path.parent)",
         "pass",
         [_POWER_CUT],
@@ -55,7 +56,7 @@ WRITING = (
         _JOURNAL,
         "        except OSError:\n            self.abandon()\n            raise",
         "        except OSError:\n            self._files.fdatasync(self._fd)",
-        [f"{_POWER_CUT}::test_a_failed_sync_is_not_taken_for_a_good_one"],
+        [f"{_POWER_CUT}::test_two_cursors_that_settle_out_of_order_survive_a_power_cut"],
     ),
     Mutant(
         "failed descriptor kept",
@@ -144,8 +145,8 @@ ACKNOWLEDGING = (
     Mutant(
         "more taken for durable than was written",
         _COMMITTER,
-        "return Group(durable, stop,",
-        "return Group(durable, self.queue.next,",
+        "self._shelf.advance(group.stop,",
+        "self._shelf.advance(self.queue.next,",
         ["tests/spool/test_durable_mark.py"],
     ),
     Mutant(
@@ -157,9 +158,9 @@ ACKNOWLEDGING = (
     ),
     Mutant(
         "marks given out before they are durable",
-        _COMMITTER,
-        "            if not pending.item.payloads:",
-        "            self._book.marks.update(pending.marks)\n            if not pending.item.payloads:",
+        _GROUPING,
+        "        if not pending.item.payloads:",
+        "        book.marks.update(pending.marks)\n        if not pending.item.payloads:",
         ["tests/spool/test_committer.py"],
     ),
     Mutant(

@@ -1,6 +1,7 @@
 """Several lanes in one spool, and what people may do to them."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,7 +131,11 @@ async def test_a_forgotten_orphan_is_gone_for_good_and_holds_nothing_any_more(tm
             await spool.lane.forget("cloud")
         assert not await spool.lane.forget("nobody")
         assert await spool.lane.forget("old")
+        # As a process that is killed now leaves it.
+        shutil.copytree(tmp_path / "lanes", tmp_path / "later" / "lanes")
         assert spool.lane.orphans == {}
+    async with spool_at(tmp_path / "later", owners=lambda _: ["cloud"]) as spool:
+        assert "old" not in spool.lane.names
     async with spool_at(tmp_path, owners=lambda _: ["cloud"]) as spool:
         assert spool.lane.names == ("cloud",)
 
@@ -144,6 +149,30 @@ async def test_discarded_dead_letters_do_not_come_back(tmp_path: Path) -> None:
     async with spool_at(tmp_path) as spool:
         assert spool.report().dead_letters == 1
         assert (await spool.dead_letters.cursor(OPERATOR).read(9, 999)).payloads == [b"b"]
+
+
+@pytest.mark.parametrize("act", ["purge", "pass over", "discard"])
+async def test_what_people_do_is_durable_on_return(tmp_path: Path, act: str) -> None:
+    now, later = tmp_path / "now", tmp_path / "later"
+    async with spool_at(now, owners=lambda _: ["cloud"]) as spool:
+        lane = spool.lane
+        for name in ("cloud", "local"):
+            lane.cursor(name)
+        for payload in (b"a", b"b", b"c"):
+            await lane.append([payload])
+        match act:
+            case "purge":
+                assert await lane.purge(2) == 2
+            case "pass over":
+                assert await lane.pass_over("cloud", 2) == 2
+                assert lane.losses == {"purged": 2}
+            case _:
+                assert await lane.discard("cloud", [0, 1]) == 2
+        # As a process that is killed now leaves it.
+        shutil.copytree(now, later)
+    async with spool_at(later) as spool:
+        assert spool.lane.cursor("cloud").position().waiting == 1
+        assert spool.lane.cursor("local").position().waiting == (1 if act == "purge" else 3)
 
 
 # --- a disk that does not answer --------------------------------------------------------------------------
