@@ -80,7 +80,9 @@ async def test_a_foreign_folder_among_the_lanes_is_named_and_left_alone(
 async def test_one_file_of_a_later_version_and_nothing_at_all_is_touched(tmp_path: Path, newer: str) -> None:
     async with spool_at(tmp_path) as spool:
         for log in (*spool.lanes.values(), spool.dead_letters):
+            # The second is in no header: without a seal behind it, a start writes it again.
             await log.append([b"x"])
+            await log.append([b"y"])
     folder = tmp_path / newer if newer == "dead-letters" else tmp_path / "lanes" / newer
     [segment] = folder.glob("*.seg")
     content = segment.read_bytes()
@@ -130,6 +132,8 @@ async def test_a_forgotten_orphan_is_gone_for_good_and_holds_nothing_any_more(tm
         with pytest.raises(ValueError, match="configured"):
             await spool.lane.forget("cloud")
         assert not await spool.lane.forget("nobody")
+        # There is a segment that names it and could be added to.
+        await spool.lane.append([b"b"])
         assert await spool.lane.forget("old")
         # As a process that is killed now leaves it.
         shutil.copytree(tmp_path / "lanes", tmp_path / "later" / "lanes")
