@@ -109,3 +109,13 @@ async def test_over_a_restart_of_the_machine_only_synchronised_clocks_tell_the_a
     later.clock.wall += 3600
     assert await later.taken() == []
     assert later.feed.expired == 1
+
+
+async def test_what_came_before_the_clock_was_synchronised_is_of_no_certain_age_after_a_restart() -> None:
+    world = World(max_age=60)
+    world.clock.synchronised = False
+    await world.put("before")
+    world.clock.boot_id, world.clock.boot = b"next one", 5.0
+    world.clock.wall, world.clock.synchronised = world.clock.wall + 3600, True
+    assert await world.taken() == ["before"]
+    assert world.feed.expired == 0
