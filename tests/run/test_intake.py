@@ -251,3 +251,10 @@ async def test_a_dead_letter_becomes_an_event_when_it_can_be_decoded_now() -> No
     assert why is not None
     assert "not JSON" in why
     assert not world.dead.payloads
+
+
+async def test_a_dead_letter_stays_when_its_lane_is_full() -> None:
+    world = World()
+    world.lane.full = LaneFull("default", "max_bytes")
+    assert await world.intake.redeem(frame(GOOD)) is not None
+    assert world.intake.stored == 0
