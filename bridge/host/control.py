@@ -98,14 +98,14 @@ class ControlSocket:
     ) -> None:
         """Stops to listen, ends what is under way, and removes the socket."""
         if self._server is not None:
+            # A server that is closed before an accepted connection was attached to it loses that one unclosed.
+            await _some_turns()
             self._server.close()
             for client in self._clients:
                 client.cancel()
             if self._clients:
                 await asyncio.wait(self._clients)
-            # What was closed or aborted lets go of its socket in the next turns of the loop.
-            for _ in range(2):
-                await asyncio.sleep(0)
+            await _some_turns()
             await asyncio.to_thread(self._path.unlink, missing_ok=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -222,6 +222,12 @@ async def _next(blobs: AsyncGenerator[bytes, None]) -> bytes | None:
 async def _drain(writer: asyncio.StreamWriter) -> None:
     async with asyncio.timeout(STREAM_PATIENCE):
         await writer.drain()
+
+
+async def _some_turns() -> None:
+    """A connection is handed to us, and a closed one lets go of its socket, some turns of the loop later."""
+    for _ in range(4):
+        await asyncio.sleep(0)
 
 
 def _make_room(path: Path) -> None:

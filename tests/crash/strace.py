@@ -14,6 +14,7 @@ SOCKET_CALLS = "connect,sendto,sendmsg,recvfrom,recvmsg"
 
 _LINE = re.compile(r"(?:(\d+) +)?(\w+)\((.*)\Z", re.DOTALL)
 _RESUMED = re.compile(r"(?:(\d+) +)?<\.\.\. (\w+) resumed>(.*)\Z", re.DOTALL)
+_CUT = re.compile(r"\)?\s*(?:<[^<>]*>)?\s*\Z")
 _RESULT = re.compile(r"\)\s+= (-?\d+|\?)(?:<[^>]*>)?(?: ([A-Z][A-Z0-9]+))?[^)\"]*(?:\([^)]*\))?[^\"]*\Z")
 _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _PIECE = re.compile(r'iov_base="((?:\\x[0-9a-f]{2})*)"')
@@ -84,13 +85,18 @@ def calls_of(log: Path, base: int, not_understood: list[str]) -> Iterator[Call]:
                 continue
             elif match:
                 name, text, begun = match[2], match[3], 2 * number
+                if (match[1] or "") in unfinished:
+                    not_understood.append("{}({:.80}".format(*unfinished.pop(match[1] or "")))
             else:
                 continue
             if resumed and name == "close":
                 continue
             ending = _RESULT.search(text.rstrip("\n"))
             if ending is None:
-                not_understood.append(f"{name}({text[:80]}")
+                # The last word of a thread that was killed; if it says more, this was something else.
+                source = resumed or match
+                assert source is not None
+                unfinished[source[1] or ""] = (name, _CUT.sub("", text), begun)
                 continue
             result = None if ending[1] == "?" else int(ending[1])
             yield Call(name, text[: ending.start()], result, begun, 2 * number + 1)
