@@ -42,7 +42,10 @@ class Asking:
 
         Raises:
             NotRunning: somebody may be there who must not be asked, or does not answer.
+            CommandFailed: the question is too long.
         """
+        if len(self._request()) > MAX_LINE:
+            raise CommandFailed("that is more than fits into one question: name fewer at once")
         try:
             self._streams = await asyncio.open_unix_connection(self._path)
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -60,11 +63,7 @@ class Asking:
         """
         assert self._streams is not None  # noqa: S101 - connect() comes first
         reader, writer = self._streams
-        request = json.dumps({"verb": self._verb, "args": self._args}).encode() + b"\n"
-        if len(request) > MAX_LINE:
-            writer.close()
-            raise CommandFailed("that is more than fits into one question: name fewer at once")
-        sending = asyncio.create_task(self._send(writer, request))
+        sending = asyncio.create_task(self._send(writer, self._request()))
         complete = False
         try:
             async for line in _lines(self._path, reader):
@@ -80,7 +79,10 @@ class Asking:
         finally:
             sending.cancel()
             await asyncio.wait([sending])
-            writer.close()
+            writer.transport.abort()
+
+    def _request(self) -> bytes:
+        return json.dumps({"verb": self._verb, "args": self._args}).encode() + b"\n"
 
     async def _send(self, writer: asyncio.StreamWriter, request: bytes) -> None:
         writer.write(request)

@@ -114,6 +114,9 @@ class ControlSocket:
         client.add_done_callback(self._clients.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # What was drained has left us: a client that reads no more is noticed, and nothing is left at the end.
+        writer.transport.set_write_buffer_limits(0)
+        answered = False
         try:
             async with asyncio.timeout(PATIENCE):
                 request = _parse(await reader.readline())
@@ -121,13 +124,17 @@ class ControlSocket:
                 if stream is None:
                     writer.write(json.dumps(await self._answer(request)).encode() + b"\n")
                     await writer.drain()
-                    return
-            await self._stream(stream, request, reader, writer)
+            if stream is not None:
+                await self._stream(stream, request, reader, writer)
+            answered = True
         except (OSError, ValueError, TimeoutError):
             # Whoever asked went away, sent no line, or did not read: their loss, never ours.
-            writer.transport.abort()
+            pass
         finally:
-            writer.close()
+            if answered:
+                writer.close()
+            else:
+                writer.transport.abort()
 
     async def _answer(self, request: Mapping[str, object]) -> object:
         name = request.get("verb")
@@ -148,8 +155,6 @@ class ControlSocket:
         args = request.get("args")
         given = args if isinstance(args, dict) else {}
         silent = None if request.get("verb") in self._uploading else reader
-        # What was drained has left us: a client that reads no more is noticed.
-        writer.transport.set_write_buffer_limits(0)
         try:
             with self._turn():
                 async with aclosing(stream(given, _upload(reader))) as blobs:
